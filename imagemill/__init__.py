@@ -1,0 +1,3 @@
+"""Imagemill: a list of images in, finished pictures out, every item accounted for."""
+
+__version__ = "0.1.0"
