@@ -30,6 +30,7 @@ class FailureCode(StrEnum):
     """Every reason for which an item can fail."""
 
     SOURCE_INVALID = "SOURCE_INVALID"
+    SKIPPED_BY_INPUT = "SKIPPED_BY_INPUT"
     ADDRESS_DENIED = "ADDRESS_DENIED"
 
     DNS_FAILED = "DNS_FAILED"
@@ -74,7 +75,7 @@ class FailureCode(StrEnum):
 
 
 _FAMILIES: dict[Family, tuple[FailureCode, ...]] = {
-    Family.INPUT: (FailureCode.SOURCE_INVALID, FailureCode.ADDRESS_DENIED),
+    Family.INPUT: (FailureCode.SOURCE_INVALID, FailureCode.SKIPPED_BY_INPUT, FailureCode.ADDRESS_DENIED),
     Family.NETWORK: (
         FailureCode.DNS_FAILED,
         FailureCode.CONNECT_TIMEOUT,

@@ -1,0 +1,74 @@
+# Every target does its own set-up: on a fresh machine with make, the first run prepares .venv, later ones cost nothing.
+# Variables come through the environment into each recipe, so that spaces and quotes in a path do no harm.
+.DEFAULT_GOAL := help
+.PHONY: help run test check lint types imports contract-check unit protos baseline bench bench-memory lock upgrade clean
+.DELETE_ON_ERROR:
+
+OUT ?= pictures
+bin := .venv/bin
+export INPUT OUT RECIPE ARGS PYTHON
+
+help:
+	@echo 'make run                           the demo: a local server with good pictures and some trouble'
+	@echo 'make run INPUT=urls.txt OUT=dir    your own list of URLs (RECIPE=name or file, ARGS="more options")'
+	@awk -F ' *: .*## ' '/^[a-z-]+ *:.*## / { printf "make %-29s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.venv/.ready-runtime: requirements/runtime.txt requirements/build.txt pyproject.toml tools/setup.sh
+	@tools/setup.sh runtime
+
+.venv/.ready-dev: requirements/dev.txt pyproject.toml tools/setup.sh
+	@tools/setup.sh dev
+
+# The demo ends with 0 when it went as planned, its broken pictures included. With INPUT, imagemill's own exit code says
+# how it went (1: some items failed); make reports it as "Error 1" and ends with 2 itself.
+run: .venv/.ready-runtime
+	@if [ -n "$$INPUT" ]; then \
+	    exec $(bin)/imagemill run "$$INPUT" -o "$$OUT" $${RECIPE:+--recipe "$$RECIPE"} $$ARGS; \
+	else \
+	    exec $(bin)/imagemill demo $$ARGS; \
+	fi
+
+test: .venv/.ready-dev ## All tests
+	$(bin)/pytest $$ARGS
+
+check: lint types imports contract-check unit ## Style, types, import rules, contract, unit tests; under a minute
+
+lint: .venv/.ready-dev ## Style and format
+	$(bin)/ruff check --quiet
+	$(bin)/ruff format --check --quiet
+
+types: .venv/.ready-dev ## Strict types
+	$(bin)/mypy
+
+imports: .venv/.ready-dev ## Who may import whom
+	@$(bin)/lint-imports --no-logo --config .importlinter >.venv/imports.log || { cat .venv/imports.log; exit 1; }
+
+contract-check: .venv/.ready-dev ## The API: linted, compatible with the last release, generated code fresh
+	$(bin)/buf lint
+	$(bin)/buf breaking --against protos/baseline.binpb
+	tools/protos.sh --check
+
+unit: .venv/.ready-dev ## Tests without a server
+	$(bin)/pytest tests/unit tests/guards
+
+protos: .venv/.ready-dev ## Write imagemill/v1 anew from protos/
+	tools/protos.sh
+
+baseline: .venv/.ready-dev ## At a release: make the present API the one that must stay readable
+	$(bin)/buf build --exclude-source-info -o protos/baseline.binpb
+
+bench: .venv/.ready-dev ## Speed, measured beside others in the same run (ARGS="--help" for choices)
+	$(bin)/python -m benchmarks $$ARGS
+
+bench-memory: .venv/.ready-dev ## Peak memory with few and with many lines
+	$(bin)/python -m benchmarks.memory $$ARGS
+
+lock: .venv/.ready-dev ## Write requirements/ anew from pyproject.toml, keeping releases where they fit
+	tools/lock.sh
+
+upgrade: .venv/.ready-dev ## The same, with the newest releases
+	tools/lock.sh --upgrade
+
+clean: ## Remove what set-up, tests, the demo and benchmarks left behind; never pictures
+	rm -rf .venv .bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist demo
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

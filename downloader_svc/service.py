@@ -1,0 +1,63 @@
+"""The downloader: one picture fetched safely.
+
+It takes jobs from `imagemill.download`, streams each picture into a place for originals while judging and hashing
+it, and hands it on to `imagemill.process`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from downloader_svc.fetch import Fetched, fetch
+from downloader_svc.settings import DownloaderSettings
+from imagemill.domain.items import Facts, ItemEvent, Original, State, Timings
+from imagemill.http import GuardedClient
+from imagemill.ports.blobs import Originals
+from imagemill.ports.broker import Broker, Queue
+from imagemill.runtime.jobs import DownloadJob, ProcessJob, ask_wanted, decode_downloads, encode_processes
+from imagemill.runtime.outbox import Outbox
+from imagemill.runtime.serving import dial
+from imagemill.runtime.stage import Outcome, Stage, Work
+from imagemill.v1.storage_service_pb2_grpc import StorageServiceStub
+
+
+async def serve(settings: DownloaderSettings, broker: Broker, originals: Originals, *, stop: asyncio.Event) -> None:
+    """Download until `stop` is set; what is in hand then is handed back."""
+    async with dial(settings.storage_target) as channel, GuardedClient(settings.http) as client:
+
+        async def download(job: DownloadJob) -> Outcome[ProcessJob]:
+            async with originals.draft(durable=job.keep_original) as draft:
+                fetched = await fetch(client, job.source, draft.file, settings.limits)
+                ref = await draft.keep(job.batch_id, fetched.sha256, fetched.size_bytes)
+            return _downloaded(job, fetched, ref, originals.durable_key(ref))
+
+        work = Work(
+            queue=Queue.DOWNLOAD,
+            running=State.DOWNLOADING,
+            decode=decode_downloads,
+            handle=download,
+            dropped=_nothing_held,
+            wanted=ask_wanted(StorageServiceStub(channel), DownloadJob),
+            slots=settings.downloads,
+            policy=settings.retry,
+        )
+        outbox = Outbox(broker, next_queue=Queue.PROCESS, encode_next=encode_processes)
+        await Stage(broker, work, outbox).run(stop, settings.grace_s)
+
+
+def _downloaded(job: DownloadJob, fetched: Fetched, ref: str, key: str) -> Outcome[ProcessJob]:
+    original = Original(
+        sha256=fetched.sha256,
+        size_bytes=fetched.size_bytes,
+        format=fetched.format,
+        http_status=fetched.http_status,
+        warnings=fetched.warnings,
+        key=key,
+    )
+    next_job = ProcessJob(job.batch_id, job.index, job.attempt, ref, original, fetched.download_ms, job.recipe)
+    facts = Facts(original=original, timings=Timings(download_ms=fetched.download_ms))
+    return Outcome(ItemEvent(job.batch_id, job.index, job.attempt, State.DOWNLOADED, facts), next_job)
+
+
+async def _nothing_held(job: DownloadJob) -> None:
+    """A download that is given up has given its place back by itself."""

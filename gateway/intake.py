@@ -1,0 +1,120 @@
+"""Intake: what callers send, judged and handed to the store chunk by chunk.
+
+A bad line is an item that failed, never a failed call; a bad recipe or id is a failed call that names the field.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
+
+from imagemill import codec
+from imagemill.domain.failures import Failure, FailureCode, PermanentError
+from imagemill.domain.recipe import Recipe, RecipeError
+from imagemill.domain.sources import host_of, validate_url
+from imagemill.runtime.calls import invalid
+from imagemill.v1 import batch_pb2
+from imagemill.v1 import batch_service_pb2 as api
+from imagemill.v1 import storage_service_pb2 as inner
+
+if TYPE_CHECKING:  # the stubs alone know asynchronous stubs by a type of their own
+    from imagemill.v1.storage_service_pb2_grpc import StorageServiceAsyncStub
+
+LARGEST_CHUNK = 5_000
+"""Items in one message."""
+DEFAULT_PRIORITY = 10
+LARGEST_PRIORITY = 100
+_BATCH_ID = re.compile(r"[a-z0-9-]{1,64}")
+
+
+async def take_small(storage: StorageServiceAsyncStub, request: api.CreateBatchRequest) -> batch_pb2.Batch:
+    """Take a batch that came in one message. Raises `CallError`."""
+    batch_id = await _open(storage, request.spec)
+    await _append(storage, batch_id, 0, request.items)
+    return await _seal(storage, batch_id, len(request.items))
+
+
+async def take_stream(
+    storage: StorageServiceAsyncStub, requests: AsyncIterator[api.ImportBatchRequest]
+) -> batch_pb2.Batch:
+    """Take a batch that comes in chunks; each is durable before the next is read. Raises `CallError`."""
+    batch_id, total = "", 0
+    async for request in requests:
+        if request.WhichOneof("part") == "spec":
+            if batch_id:
+                raise invalid("An import has one spec.", ("spec", "is only the first message"))
+            batch_id = await _open(storage, request.spec)
+            continue
+        if not batch_id:
+            raise invalid("An import begins with its spec.", ("spec", "is the first message"))
+        if request.chunk.first_index != total:
+            problem = f"is {total}, where the chunk before ended"
+            raise invalid("The chunks of an import follow one another.", ("chunk.first_index", problem))
+        await _append(storage, batch_id, total, request.chunk.items)
+        total += len(request.chunk.items)
+    if not batch_id:
+        raise invalid("An import begins with its spec.", ("spec", "is the first message"))
+    return await _seal(storage, batch_id, total)
+
+
+async def _open(storage: StorageServiceAsyncStub, spec: api.BatchSpec) -> str:
+    recipe = _checked(spec)
+    opened = api.BatchSpec()
+    opened.CopyFrom(spec)
+    opened.batch_id = spec.batch_id or uuid.uuid4().hex
+    opened.batch.priority = spec.batch.priority or DEFAULT_PRIORITY
+    opened.batch.recipe_fingerprint = recipe.fingerprint()
+    response = await storage.OpenBatch(inner.OpenBatchRequest(spec=opened, recipe=recipe.to_json()))
+    return response.batch.name.removeprefix("batches/")
+
+
+def _checked(spec: api.BatchSpec) -> Recipe:
+    """The recipe of a valid spec. Raises `CallError` that names every field at fault."""
+    problems: list[tuple[str, str]] = []
+    if spec.batch_id and not _BATCH_ID.fullmatch(spec.batch_id):
+        problems.append(("spec.batch_id", "has 1 to 64 characters of a-z, 0-9 and '-'"))
+    if not 0 <= spec.batch.priority <= LARGEST_PRIORITY:
+        problems.append(("spec.batch.priority", f"lies between 1 and {LARGEST_PRIORITY}"))
+    recipe = None
+    try:
+        recipe = Recipe.parse(codec.recipe_mapping(spec.batch.recipe))
+    except RecipeError as error:
+        problems += [(f"spec.batch.recipe.{each.field}", each.problem) for each in error.problems]
+    if problems or recipe is None:
+        sentence = "; ".join(f"{field} {problem}" for field, problem in problems)
+        raise invalid(f"The batch can't be taken: {sentence}.", *problems, reason="BATCH_INVALID")
+    return recipe
+
+
+async def _append(
+    storage: StorageServiceAsyncStub, batch_id: str, first_index: int, sources: Sequence[api.ItemSource]
+) -> None:
+    if len(sources) > LARGEST_CHUNK:
+        raise invalid("Too many items in one message.", ("items", f"has at most {LARGEST_CHUNK}"))
+    items = [_new_item(first_index + n, source) for n, source in enumerate(sources)]
+    if items:
+        await storage.AppendItems(inner.AppendItemsRequest(batch_id=batch_id, items=items))
+
+
+def _new_item(index: int, source: api.ItemSource) -> inner.NewItem:
+    if source.skip_reason:
+        failure = Failure(FailureCode.SKIPPED_BY_INPUT, source.skip_reason)
+    else:
+        try:
+            return inner.NewItem(index=index, source=source, host=host_of(validate_url(source.uri)))
+        except PermanentError as error:
+            failure = _located(error.failure, source.source_row)
+    return inner.NewItem(index=index, source=source, failure=codec.failure_message(failure))
+
+
+def _located(failure: Failure, source_row: int) -> Failure:
+    if not source_row:
+        return failure
+    return Failure(failure.code, f"Line {source_row}: {failure.message}", failure.http_status)
+
+
+async def _seal(storage: StorageServiceAsyncStub, batch_id: str, total: int) -> batch_pb2.Batch:
+    response = await storage.SealBatch(inner.SealBatchRequest(batch_id=batch_id, total=total))
+    return response.batch

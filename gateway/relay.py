@@ -1,0 +1,80 @@
+"""BatchService as the world sees it: intake is the gateway's, everything else is relayed to the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from gateway.intake import take_small, take_stream
+from imagemill.ports.broker import Broker
+from imagemill.runtime.calls import Context
+from imagemill.v1 import batch_service_pb2 as api
+from imagemill.v1.batch_service_pb2_grpc import BatchServiceServicer
+
+if TYPE_CHECKING:  # the stubs alone know asynchronous stubs by a type of their own
+    from imagemill.v1.batch_service_pb2_grpc import BatchServiceAsyncStub
+    from imagemill.v1.storage_service_pb2_grpc import StorageServiceAsyncStub
+
+
+class Relay(BatchServiceServicer):
+    """Answers callers with what the store answers; its refusals pass through word for word."""
+
+    def __init__(self, storage: StorageServiceAsyncStub, batches: BatchServiceAsyncStub, broker: Broker) -> None:
+        self._storage = storage
+        self._batches = batches
+        self._broker = broker
+
+    async def CreateBatch(self, request: api.CreateBatchRequest, context: Context) -> api.CreateBatchResponse:
+        """Take a small batch in one message."""
+        return api.CreateBatchResponse(batch=await take_small(self._storage, request))
+
+    async def ImportBatch(
+        self, request_iterator: AsyncIterator[api.ImportBatchRequest], context: Context
+    ) -> api.ImportBatchResponse:
+        """Take a batch of any size in chunks."""
+        return api.ImportBatchResponse(batch=await take_stream(self._storage, request_iterator))
+
+    async def GetBatch(self, request: api.GetBatchRequest, context: Context) -> api.GetBatchResponse:
+        """Return one batch."""
+        return await self._batches.GetBatch(request)
+
+    async def ListBatches(self, request: api.ListBatchesRequest, context: Context) -> api.ListBatchesResponse:
+        """List batches."""
+        return await self._batches.ListBatches(request)
+
+    async def ListItems(self, request: api.ListItemsRequest, context: Context) -> api.ListItemsResponse:
+        """List items."""
+        return await self._batches.ListItems(request)
+
+    async def WatchBatch(
+        self, request: api.WatchBatchRequest, context: Context
+    ) -> AsyncIterator[api.WatchBatchResponse]:
+        """Follow one batch."""
+        async for response in self._batches.WatchBatch(request):
+            yield response
+
+    async def WatchBatches(
+        self, request: api.WatchBatchesRequest, context: Context
+    ) -> AsyncIterator[api.WatchBatchesResponse]:
+        """Follow all batches of a client."""
+        async for response in self._batches.WatchBatches(request):
+            yield response
+
+    async def PauseBatch(self, request: api.PauseBatchRequest, context: Context) -> api.PauseBatchResponse:
+        """Stop taking up items."""
+        return await self._batches.PauseBatch(request)
+
+    async def ResumeBatch(self, request: api.ResumeBatchRequest, context: Context) -> api.ResumeBatchResponse:
+        """Take up items again."""
+        return await self._batches.ResumeBatch(request)
+
+    async def CancelBatch(self, request: api.CancelBatchRequest, context: Context) -> api.CancelBatchResponse:
+        """Give the batch up, and tell the workers to drop what they have of it."""
+        response = await self._batches.CancelBatch(request)
+        await asyncio.shield(self._broker.broadcast(request.name.removeprefix("batches/").encode()))
+        return response
+
+    async def GetBatchReport(self, request: api.GetBatchReportRequest, context: Context) -> api.GetBatchReportResponse:
+        """Report on a batch."""
+        return await self._batches.GetBatchReport(request)

@@ -1,0 +1,121 @@
+"""The tables, for every dialect.
+
+`due_at` is when an item not yet final wants work; a claim moves it to the end of its lease. Two partial indexes
+carry that: items that wait, and the few in flight. A third carries the watch: items by revision.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    text,
+)
+
+from imagemill.domain.items import State
+
+SCHEMA_VERSION = 1
+
+metadata = MetaData()
+
+meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
+
+COUNT_COLUMNS = tuple(f"n_{state.name.lower()}" for state in State)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False, server_default=""),
+    Column("client_id", Text, nullable=False),
+    Column("request_id", Text, nullable=True, unique=True),
+    Column("state", Integer, nullable=False),
+    Column("display_name", Text, nullable=False),
+    Column("labels", Text, nullable=False),
+    Column("recipe", Text, nullable=False),
+    Column("recipe_fingerprint", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("keep_originals", Boolean, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    *(Column(name, BigInteger, nullable=False) for name in COUNT_COLUMNS),
+    Column("downloaded_bytes", BigInteger, nullable=False),
+    Column("duplicates", BigInteger, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    Column("active_s", Double, nullable=False),
+    Column("changed_at", Double, nullable=False),
+    Index("batches_by_age", "created_at", "id"),
+    Index("batches_working", "state", "created_at"),
+)
+
+items = Table(
+    "items",
+    metadata,
+    Column("batch_id", Text, nullable=False),
+    Column("idx", BigInteger, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("source_row", BigInteger, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("state", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("claims", Integer, nullable=False, server_default="0"),
+    Column("claim_token", Text),
+    Column("due_at", Double, nullable=False, server_default="0"),
+    Column("revision", BigInteger, nullable=False),
+    Column("duplicate_of", BigInteger),
+    Column("finished_at", Double),
+    Column("error_code", Text),
+    Column("error_message", Text),
+    Column("http_status", Integer),
+    Column("sha256", Text),
+    Column("size_bytes", BigInteger),
+    Column("format", Text),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("mode", Text),
+    Column("original_key", Text),
+    Column("original_status", Integer),
+    Column("remarks", Text),
+    Column("renders", Text),
+    Column("download_ms", Double),
+    Column("decode_ms", Double),
+    Column("resize_ms", Double),
+    Column("encode_ms", Double),
+    Column("store_ms", Double),
+    PrimaryKeyConstraint("batch_id", "idx"),
+)
+
+# Literal text, not bound values: SQLite uses a partial index only where the query repeats its condition.
+PENDING = text(f"state = {State.PENDING.value}")
+IN_FLIGHT = text(f"state BETWEEN {State.QUEUED.value} AND {State.PROCESSING.value}")
+SUCCEEDED = text(f"state = {State.SUCCEEDED.value}")
+
+Index("items_pending", items.c.batch_id, items.c.due_at, items.c.idx, sqlite_where=PENDING, postgresql_where=PENDING)
+Index("items_in_flight", items.c.batch_id, items.c.due_at, sqlite_where=IN_FLIGHT, postgresql_where=IN_FLIGHT)
+Index("items_by_revision", items.c.batch_id, items.c.revision)
+Index(
+    "items_by_digest",
+    items.c.batch_id,
+    items.c.sha256,
+    items.c.idx,
+    sqlite_where=SUCCEEDED,
+    postgresql_where=SUCCEEDED,
+)
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("token", Text, primary_key=True),
+    Column("epoch", Text, nullable=False),
+    Column("claimed_at", Double, nullable=False),
+    Column("published_at", Double),
+)

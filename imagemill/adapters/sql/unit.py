@@ -1,0 +1,148 @@
+"""A transaction that writes, in the wording that every dialect shares; the hot statements are each dialect's own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import and_, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from imagemill.adapters.sql.rows import batch_from, batch_values, head_from, original_from, progress_values
+from imagemill.adapters.sql.schema import IN_FLIGHT, PENDING, batches, claims, items
+from imagemill.domain.batches import Batch, BatchState
+from imagemill.domain.items import Head
+from imagemill.ports.records import Claim, DueItem, Move, NewItem, Twin
+
+_WORKING = (BatchState.ACTIVE.value, BatchState.PAUSED.value, BatchState.CANCELLING.value)
+_CLAIM_KEPT_S = 60.0
+"""How long an empty claim is remembered, so that a repeat of its call finds it; in seconds."""
+_DUE_COLUMNS = (
+    items.c.idx, items.c.source, items.c.state, items.c.attempt, items.c.claims, items.c.sha256, items.c.size_bytes,
+    items.c.format, items.c.width, items.c.height, items.c.mode, items.c.original_key, items.c.original_status,
+    items.c.remarks,
+)  # fmt: skip
+
+
+class SqlUnit(ABC):
+    """See `ports.records.Unit`; `connection` is inside a transaction that holds the write lock it needs."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def insert_batch(self, batch: Batch) -> None:
+        """Add a batch."""
+        await self._connection.execute(insert(batches).values(batch_values(batch)))
+
+    async def batches(self, ids: Collection[str]) -> dict[str, Batch]:
+        """The batches that exist, locked in the order of their ids."""
+        query = select(batches).where(batches.c.id.in_(sorted(ids))).order_by(batches.c.id).with_for_update()
+        rows = await self._connection.execute(query)
+        return {row["id"]: batch_from(row) for row in rows.mappings()}
+
+    async def batch_of_request(self, request_id: str) -> Batch | None:
+        """The batch that a request id opened."""
+        rows = await self._connection.execute(select(batches).where(batches.c.request_id == request_id))
+        row = rows.mappings().first()
+        return batch_from(row) if row else None
+
+    async def working_batches(self) -> list[Batch]:
+        """Batches with work left, oldest first; locked in the order of their ids."""
+        ids = await self._connection.scalars(select(batches.c.id).where(batches.c.state.in_(_WORKING)))
+        locked = await self.batches(ids.all())
+        return sorted(locked.values(), key=lambda batch: batch.created_at)
+
+    async def save_batch(self, batch: Batch) -> None:
+        """Write what changes of a batch."""
+        statement = update(batches).where(batches.c.id == batch.id).values(progress_values(batch))
+        await self._connection.execute(statement)
+
+    @abstractmethod
+    async def insert_items(self, batch_id: str, items: Sequence[NewItem], revision: int) -> set[int]:
+        """Add items; the indexes that were new."""
+
+    @abstractmethod
+    async def heads(self, batch_id: str, indexes: Collection[int]) -> dict[int, Head]:
+        """The heads of the items that exist."""
+
+    @abstractmethod
+    async def move_items(self, moves: Sequence[Move]) -> None:
+        """Write moves."""
+
+    @abstractmethod
+    async def twins(self, batch_id: str, digests: Collection[str]) -> list[Twin]:
+        """The succeeded items with these digests, by digest and index."""
+
+    @abstractmethod
+    async def point_duplicates(self, batch_id: str, changes: Sequence[tuple[int, int | None, int]]) -> None:
+        """Write (index, duplicate_of, revision)."""
+
+    @abstractmethod
+    async def claim(self, claim: Claim, batch_id: str, items: Sequence[tuple[int, Head, int]], now: float) -> None:
+        """Write (index, head, revision) of claimed items."""
+
+    async def due_items(self, batch_id: str, now: float, limit: int, *, in_flight: bool) -> list[DueItem]:
+        """Due items; where rows can be locked, those that another claim is taking are passed over."""
+        query = (
+            select(*_DUE_COLUMNS)
+            .where(items.c.batch_id == batch_id, IN_FLIGHT if in_flight else PENDING, items.c.due_at <= now)
+            .order_by(items.c.due_at, items.c.idx)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        rows = await self._connection.execute(query)
+        return [DueItem(row["idx"], row["source"], head_from(row), original_from(row)) for row in rows.mappings()]
+
+    async def claimed(self, token: str) -> list[tuple[str, DueItem]]:
+        """What a claim of this token holds."""
+        known = await self._connection.scalar(select(claims.c.token).where(claims.c.token == token))
+        if known is None:
+            return []
+        working = select(batches.c.id).where(batches.c.state.in_(_WORKING))
+        query = (
+            select(items.c.batch_id, *_DUE_COLUMNS)
+            .where(items.c.batch_id.in_(working), IN_FLIGHT, items.c.claim_token == token)
+            .order_by(items.c.batch_id, items.c.idx)
+        )
+        rows = await self._connection.execute(query)
+        return [
+            (row["batch_id"], DueItem(row["idx"], row["source"], head_from(row), original_from(row)))
+            for row in rows.mappings()
+        ]
+
+    async def confirm(self, token: str, now: float) -> None:
+        """Record that a claim was published."""
+        await self._connection.execute(update(claims).where(claims.c.token == token).values(published_at=now))
+
+    async def extend_leases(self, epoch: str, lease_until: float, now: float) -> None:
+        """Prolong the published claims of the epoch, and forget claims that hold nothing."""
+        live = select(claims.c.token).where(claims.c.epoch == epoch, claims.c.published_at.is_not(None))
+        held_tokens: set[str] = set()
+        for batch in await self.working_batches():
+            held = and_(items.c.batch_id == batch.id, IN_FLIGHT, items.c.due_at > now)
+            statement = update(items).where(held, items.c.claim_token.in_(live)).values(due_at=lease_until)
+            await self._connection.execute(statement)
+            held_tokens |= set(await self._connection.scalars(select(items.c.claim_token).where(held).distinct()))
+        old = delete(claims).where(claims.c.claimed_at < now - _CLAIM_KEPT_S, claims.c.token.not_in(held_tokens))
+        await self._connection.execute(old)
+
+    async def release(self, batch_id: str, *, epoch: str, other_epochs: bool, now: float) -> int:
+        """Make items in flight due at once."""
+        of_epoch = select(claims.c.token).where(claims.c.epoch == epoch)
+        mine = items.c.claim_token.in_(of_epoch)
+        held = and_(items.c.batch_id == batch_id, IN_FLIGHT, items.c.due_at > now)
+        statement = update(items).where(held, ~mine if other_epochs else mine)
+        # What is handed back was never tried, so it must not count towards the claims after which an item is given up.
+        values = {"due_at": now} if other_epochs else {"due_at": now, "claims": items.c.claims - 1}
+        result = await self._connection.execute(statement.values(values))
+        return result.rowcount
+
+    async def open_items(self, batch_id: str, limit: int) -> dict[int, Head]:
+        """Items not final, by index."""
+        found: dict[int, Head] = {}
+        for condition in (IN_FLIGHT, PENDING):
+            query = select(items.c.idx, items.c.state, items.c.attempt, items.c.claims)
+            query = query.where(items.c.batch_id == batch_id, condition).limit(limit - len(found))
+            rows = await self._connection.execute(query)
+            found |= {row["idx"]: head_from(row) for row in rows.mappings()}
+        return found

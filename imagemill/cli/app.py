@@ -1,0 +1,125 @@
+"""The `imagemill` command: what can be typed, and what it means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from imagemill import __version__
+
+
+def _in_a_sentence(error: CycloptsError) -> str:
+    return f"imagemill: {error}"
+
+
+app = App(
+    name="imagemill",
+    help="A list of image URLs in, finished pictures out, every item accounted for.",
+    version=__version__,
+    error_formatter=_in_a_sentence,
+    help_format="plaintext",
+)
+
+Sources = Annotated[
+    str,
+    Parameter(
+        help="One list file with a URL per line, - for standard input, or URLs. Example: urls.txt",
+        allow_leading_hyphen=True,
+    ),
+]
+Out = Annotated[
+    Path,
+    Parameter(
+        name=["--out", "-o"],
+        help="The folder for pictures, manifest.csv and report.json; made when missing. Example: -o pictures",
+    ),
+]
+RecipeName = Annotated[
+    str,
+    Parameter(
+        help="What is made of each picture: standard, half, dataset-256, or a file. Example: --recipe recipe.yaml"
+    ),
+]
+AllowNet = Annotated[
+    tuple[str, ...],
+    Parameter(
+        negative="", show_default=False,
+        help="A private network that URLs may lead to; may be given several times. Example: --allow-net 10.0.0.0/8",
+    ),
+]
+Concurrency = Annotated[int, Parameter(help="Downloads at a time. Example: --concurrency 16")]
+Timeout = Annotated[float, Parameter(help="Seconds that one download may take. Example: --timeout 60")]
+Retries = Annotated[int, Parameter(help="Further attempts after one that may pass. Example: --retries 5")]
+Children = Annotated[
+    int | None, Parameter(help="Rendering processes; as many as there are cores if not given. Example: --children 4")
+]
+KeepOriginals = Annotated[
+    bool, Parameter(negative="", show_default=False, help="Keep the downloaded files in OUT/.imagemill. Example: --keep-originals")
+]
+DurabilityChoice = Annotated[
+    Literal["process", "power"],
+    Parameter(
+        help="What finished work survives: the end of any process, or a power cut too (slower). "
+        "Example: --durability power"
+    ),
+]
+Json = Annotated[
+    bool,
+    Parameter(negative="", show_default=False, help="One JSON object per change on standard output, nothing else. Example: --json | jq"),
+]
+Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", show_default=False, help="Show only errors. Example: -q")]
+Verbose = Annotated[
+    bool, Parameter(name=["--verbose", "-v"], negative="", show_default=False, help="Show the log on standard error. Example: -v 2>log")
+]
+
+
+@app.command
+def run(
+    *sources: Sources,
+    out: Out,
+    recipe: RecipeName = "standard",
+    allow_net: AllowNet = (),
+    concurrency: Concurrency = 50,
+    timeout: Timeout = 30.0,
+    retries: Retries = 3,
+    children: Children = None,
+    keep_originals: KeepOriginals = False,
+    durability: DurabilityChoice = "process",
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Fetch the pictures of a list and render them.
+
+    Run the same command again after an interruption: it goes on where it stopped.
+    """
+    # Here, not above: help must not wait for what only a run needs.
+    from imagemill.cli.options import RunOptions
+    from imagemill.cli.run import run_command
+
+    options = RunOptions(
+        sources=sources,
+        out=out,
+        recipe=recipe,
+        allow_net=allow_net,
+        concurrency=concurrency,
+        timeout=timeout,
+        retries=retries,
+        children=children,
+        keep_originals=keep_originals,
+        durability=durability,
+        json=json,
+        quiet=quiet,
+        verbose=verbose,
+    )
+    return int(run_command(options))
+
+
+@app.command
+def demo(*, out: Out = Path("demo"), verbose: Verbose = False) -> int:
+    """Show a run on a local server with about 60 good pictures and some trouble."""
+    from imagemill.cli.demo import demo_command
+
+    return int(demo_command(out, verbose=verbose))

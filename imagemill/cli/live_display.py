@@ -1,0 +1,120 @@
+"""The display on a terminal: a bar, figures, counts by state and the last failures, drawn over itself."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from imagemill.cli.exits import ExitCode
+from imagemill.cli.progress import RunProgress, duration_text, readable
+from imagemill.v1.batch_pb2 import Item
+from imagemill.v1.batch_service_pb2 import BatchUpdate
+
+DRAWS_PER_SECOND = 5
+
+
+def can_move_cursor(stream: TextIO) -> bool:
+    """Whether the terminal can be drawn over."""
+    console = Console(file=stream)
+    return console.is_terminal and not console.is_dumb_terminal
+
+
+class LiveDisplay:
+    """Draws a run several times a second, whatever the number of changes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._console = Console(file=stream, highlight=False)
+        self._live: Live | None = None
+
+    def start(self, progress: RunProgress) -> None:
+        """Begin to draw."""
+        self._live = Live(
+            console=self._console,
+            get_renderable=lambda: drawing(progress),
+            refresh_per_second=DRAWS_PER_SECOND,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._live.start()
+
+    def sent(self) -> None:
+        """Do nothing: the next drawing shows it."""
+
+    def updated(self, update: BatchUpdate) -> None:
+        """Do nothing: the next drawing shows it."""
+
+    def say(self, text: str) -> None:
+        """Write `text` above the drawing."""
+        self._console.print(Text(text), soft_wrap=True)
+
+    def stop(self) -> None:
+        """Draw the final state once more and give the terminal back."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def end(self, code: ExitCode, error: str | None = None) -> None:
+        """Do nothing: the shell is told the code, and errors go to standard error."""
+
+
+def drawing(progress: RunProgress) -> RenderableType:
+    """Draw `progress`; called by the drawing thread while the run goes on."""
+    if not progress.counts.total:
+        return _receiving(progress)
+    # A copy first: the run may add failures meanwhile.
+    failures = progress.failures.copy()
+    parts: list[RenderableType] = [_bar(progress), _counts(progress)]
+    if failures:
+        parts += [Text("last failures", style="dim"), _failures(list(failures))]
+    return Group(*parts)
+
+
+def _receiving(progress: RunProgress) -> RenderableType:
+    return Text(f"reading the list: {progress.sent:,} of {progress.expected:,}")
+
+
+def _bar(progress: RunProgress) -> RenderableType:
+    row = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    row.add_column(ratio=1)
+    row.add_column(justify="right", no_wrap=True)
+    figures = [f"{progress.done:,}/{progress.total:,}", f"{progress.done * 100 // progress.total} %"]
+    if progress.done < progress.total:
+        figures.append(f"{progress.counts.items_per_second:.1f}/s")
+        if progress.eta_s is not None:
+            figures.append(f"{duration_text(progress.eta_s)} left")
+    row.add_row(ProgressBar(total=progress.total, completed=progress.done), "  ".join(figures))
+    return row
+
+
+def _counts(progress: RunProgress) -> RenderableType:
+    counts = progress.counts
+    entries = [
+        ("waiting", counts.pending, ""),
+        ("downloading", counts.queued + counts.downloading, ""),
+        ("rendering", counts.downloaded + counts.processing, ""),
+        ("succeeded", counts.succeeded, "green"),
+        ("failed", counts.failed, "red"),
+        ("skipped", counts.skipped, "yellow"),
+        ("cancelled", counts.cancelled, "yellow"),
+    ]
+    optional = {"skipped", "cancelled"}
+    return Text("   ").join(
+        Text(f"{name} {count:,}", style=style if count else "dim")
+        for name, count, style in entries
+        if count or name not in optional
+    )
+
+
+def _failures(items: list[Item]) -> RenderableType:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for style in ("dim", "red", "", "dim"):
+        table.add_column(style=style, no_wrap=True, overflow="ellipsis")
+    for item in items:
+        source, message = readable(item.source, 50), readable(item.failure.message, 100)
+        table.add_row(Text(f"{item.index:06d}"), Text(item.failure.code), Text(source), Text(message))
+    return table

@@ -1,0 +1,112 @@
+"""Finished pictures under readable names in the output folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from imagemill.cli.exits import CommandError, ExitCode
+from imagemill.domain.names import picture_name
+from imagemill.v1.batch_pb2 import Item, Render
+
+_NO_LINKS = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS, errno.EINVAL}
+"""What file systems say that have no hard links, or no more for this file."""
+
+
+class PictureFolder:
+    """Puts the renders of succeeded items into `out`, as hard links where the file system has them, else as copies.
+
+    Placing again changes nothing. A file that is in the way is replaced if it is older than the batch (it is
+    left over from an earlier list or recipe), else kept: somebody has changed the picture since.
+    """
+
+    def __init__(self, out: Path, state_folder: Path, blob_path: Callable[[str], Path], since: float) -> None:
+        self._out = os.fspath(out)
+        self._temporary = os.fspath(state_folder / "placing.tmp")
+        self._blob_path = blob_path
+        self._since = since
+        self._placed = bytearray()
+
+    def place(self, items: Iterable[Item]) -> None:
+        """Place every render of the succeeded among `items`; those placed before cost nothing.
+
+        Raises:
+            CommandError: the folder can't be written, or a stored picture is gone.
+        """
+        for item in items:
+            if item.state != Item.STATE_SUCCEEDED or self._is_placed(item.index):
+                continue
+            for render in item.renders:
+                self._place(item, render)
+            self._note(item.index)
+
+    def _is_placed(self, index: int) -> bool:
+        return index < len(self._placed) and bool(self._placed[index])
+
+    def _note(self, index: int) -> None:
+        # One byte an item: a set of a million numbers takes 60 MB.
+        if index >= len(self._placed):
+            self._placed.extend(bytes(index + 1024 - len(self._placed)))
+        self._placed[index] = 1
+
+    def _place(self, item: Item, render: Render) -> None:
+        stored = os.fspath(self._blob_path(render.key))
+        name = picture_name(item.index, item.source, render.variant, render.format)
+        try:
+            self._link(stored, os.path.join(self._out, name))
+        except OSError as error:
+            raise _unplaceable(name, error) from error
+
+    def _link(self, stored: str, target: str) -> None:
+        try:
+            os.link(stored, target)
+        except FileExistsError:
+            if not self._may_stay(stored, target):
+                self._replace(stored, target)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            self._replace(stored, target)
+
+    def _may_stay(self, stored: str, target: str) -> bool:
+        there = os.lstat(target)
+        return stat.S_ISREG(there.st_mode) and (
+            there.st_mtime >= self._since or os.path.samestat(there, os.stat(stored))
+        )
+
+    def _replace(self, stored: str, target: str) -> None:
+        """Put a new link or copy in place of whatever is there, in one step."""
+        _remove(self._temporary)
+        try:
+            os.link(stored, self._temporary)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            shutil.copyfile(stored, self._temporary)
+        os.replace(self._temporary, target)
+
+
+def _remove(path: str) -> None:
+    """Remove a file that may not be there."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+
+
+def _unplaceable(name: str, error: OSError) -> CommandError:
+    if error.errno == errno.ENOENT:
+        return CommandError(
+            f"The stored picture behind {name} is gone, or the output folder is. If files were deleted from "
+            ".imagemill, delete that whole folder and run the same command again to start over.",
+            ExitCode.BROKEN,
+        )
+    return CommandError(
+        f"{name} can't be put into the output folder: {error.strerror or 'input/output error'}. "
+        "It is safe in .imagemill; once the cause is removed, run the same command again.",
+        ExitCode.BROKEN,
+    )

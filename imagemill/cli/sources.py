@@ -1,0 +1,226 @@
+"""Where the list comes from: a file, standard input or the command line, read line by line and more than once.
+
+Nothing is judged here but whether this is a list of URLs at all: bad lines go to the mill, which makes failed
+items of them, so that none is lost on the way.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import io
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from imagemill.cli.exits import CommandError
+
+LONGEST_LINE = 65_536
+"""Characters; what is longer is cut. Far more than any URL that the mill takes, so a cut line fails anyway."""
+
+LINES_JUDGED = 1000
+LINES_QUOTED = 3
+
+_SUBSTITUTE = "\x1a"
+"""Stands for a byte that is not valid in the list's encoding. It is ASCII's character for that, and no URL may
+hold it, so the line becomes a failed item whose message asks for percent-encoding."""
+_UNDECODABLE = re.compile(r"[\udc80-\udcff]")
+_LIKE_A_URL = re.compile(r"\s*https?:|.*://", re.IGNORECASE)
+_EXPECTED = "A list holds one http:// or https:// URL per line; blank lines and lines that start with # are left out."
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLine:
+    """One line that names a picture; `row` counts all lines of the list from 1, 0 where there are none."""
+
+    row: int
+    text: str
+
+
+class SourceList(Protocol):
+    """A list of pictures."""
+
+    @property
+    def name(self) -> str:
+        """What the list is called, for people."""
+
+    def lines(self) -> Iterator[SourceLine]:
+        """Read the list from its start, in constant memory."""
+
+
+class ListFile:
+    """A text file of URLs."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self._path = path
+
+    def lines(self) -> Iterator[SourceLine]:
+        """Read the file.
+
+        Raises:
+            CommandError: the file can't be read.
+        """
+        try:
+            with self._path.open("rb") as file:
+                yield from _lines_of(file)
+        except OSError as error:
+            raise _unreadable(self._path, error) from error
+
+
+class SpooledInput:
+    """Standard input, kept in a nameless file of `folder` that is gone with the process, however it ends."""
+
+    name = "standard input"
+
+    def __init__(self, stream: BinaryIO, folder: Path) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as the process
+        shutil.copyfileobj(stream, self._file)
+
+    def lines(self) -> Iterator[SourceLine]:
+        """Read what came in."""
+        self._file.seek(0)
+        yield from _lines_of(self._file)
+
+
+class UrlArguments:
+    """URLs given on the command line."""
+
+    name = "command line"
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        self._urls = tuple(urls)
+
+    def lines(self) -> Iterator[SourceLine]:
+        """Give the URLs in order."""
+        for url in self._urls:
+            yield SourceLine(0, _UNDECODABLE.sub(_SUBSTITUTE, url.strip()))
+
+
+def open_sources(
+    arguments: Sequence[str], spool_folder: Callable[[], Path], stdin: BinaryIO | None = None
+) -> SourceList:
+    """Give the list that the arguments of the command name; `spool_folder` is asked for only when it is needed.
+
+    Raises:
+        CommandError: they name no file, or can't be told to be URLs.
+    """
+    if not arguments:
+        raise CommandError("Say what to fetch: a list file, - for standard input, or URLs.")
+    if list(arguments) == ["-"]:
+        return SpooledInput(stdin or sys.stdin.buffer, spool_folder())
+    strange = [argument for argument in arguments if not _LIKE_A_URL.match(argument)]
+    if not strange:
+        return UrlArguments(arguments)
+    if len(arguments) > 1:
+        raise CommandError(
+            f"{strange[0]!r} is not a URL. Give either one list file, or - for standard input, or only URLs "
+            "that start with http:// or https://."
+        )
+    return _list_file(arguments[0])
+
+
+def _list_file(argument: str) -> ListFile:
+    path = Path(argument)
+    if path.is_dir():
+        raise CommandError(f"{argument} is a folder; give a text file with one URL per line.")
+    if not path.exists():
+        raise CommandError(
+            f"There is no file {argument}. If a URL is meant, write it with http:// or https:// in front."
+        )
+    return ListFile(path)
+
+
+def _unreadable(path: Path, error: OSError) -> CommandError:
+    return CommandError(f"{path} can't be read: {error.strerror or 'input/output error'}.")
+
+
+def _lines_of(file: BinaryIO) -> Iterator[SourceLine]:
+    # Universal newlines; a text layer of its own would close the file, hence detach.
+    text = io.TextIOWrapper(file, encoding=_encoding_of(file), errors="surrogateescape", newline=None)
+    try:
+        for row, line in enumerate(_bounded(text), 1):
+            content = line.strip()
+            if content and not content.startswith("#"):
+                yield SourceLine(row, _UNDECODABLE.sub(_SUBSTITUTE, content))
+    except UnicodeDecodeError as error:
+        raise CommandError("The list breaks off in the middle of a UTF-16 character; save it as UTF-8.") from error
+    finally:
+        text.detach()
+
+
+def _encoding_of(file: BinaryIO) -> str:
+    start = file.read(2)
+    file.seek(-len(start), io.SEEK_CUR)
+    # What PowerShell and old Windows editors call Unicode.
+    return "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+
+
+def _bounded(text: io.TextIOWrapper) -> Iterator[str]:
+    while line := text.readline(LONGEST_LINE):
+        rest = line
+        while rest and not rest.endswith("\n"):
+            rest = text.readline(LONGEST_LINE)
+        yield line
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What one reading of a list tells: its digest in hex and the number of lines that name a picture."""
+
+    digest: str
+    lines: int
+
+
+class Digest:
+    """The digest of a list as it is read: of rows and texts, so that another encoding makes no other list."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._lines = 0
+
+    def reading(self, lines: Iterable[SourceLine]) -> Iterator[SourceLine]:
+        """Yield `lines` unchanged, counting them in."""
+        for line in lines:
+            self._hash.update(f"{line.row}\t{line.text}\n".encode())
+            self._lines += 1
+            yield line
+
+    def survey(self) -> Survey:
+        """Tell what has been read so far."""
+        return Survey(self._hash.hexdigest(), self._lines)
+
+
+def survey(sources: SourceList) -> Survey:
+    """Read the whole list once.
+
+    Raises:
+        CommandError: it can't be read, is empty, or nothing in its first lines looks like a URL.
+    """
+    digest, first, seems_right = Digest(), list[SourceLine](), False
+    for number, line in enumerate(digest.reading(sources.lines())):
+        if number < LINES_QUOTED:
+            first.append(line)
+        seems_right = seems_right or bool(_LIKE_A_URL.match(line.text))
+        if number + 1 == LINES_JUDGED and not seems_right:
+            break
+    if not first:
+        raise CommandError(f"There is nothing to do: {sources.name} holds no URL. {_EXPECTED}")
+    if not seems_right:
+        raise CommandError(f"Nothing in {sources.name} looks like a URL. {_quoted(first)}\n{_EXPECTED}")
+    return digest.survey()
+
+
+def _quoted(lines: list[SourceLine]) -> str:
+    quotes = "".join(f"\n  line {line.row}: {_printable(line.text)}" for line in lines)
+    return f"It begins with:{quotes}"
+
+
+def _printable(text: str) -> str:
+    shown = text if len(text) <= 80 else f"{text[:79]}…"
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in shown)

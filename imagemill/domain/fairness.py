@@ -1,0 +1,43 @@
+"""How the conveyor's room is shared out among batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """A batch that wants work."""
+
+    batch_id: str
+    priority: int
+    in_flight: int
+    waiting: int
+
+
+RESERVED = 4
+"""One part in this many of the window stays free of a batch while another one has less in flight than its share."""
+
+
+def share(room: int, window: int, demands: Sequence[Demand]) -> dict[str, int]:
+    """How many items of each batch to claim: `room` in all, of a window of `window` items.
+
+    First every batch is brought up to its share of the window, by priority, those with the least of it first;
+    what is left goes to whoever wants more. No batch but one alone takes the last quarter of the window.
+    """
+    shares: dict[str, int] = {}
+    weights = sum(demand.priority for demand in demands)
+    by_need = sorted(demands, key=lambda demand: demand.in_flight / demand.priority)
+    for demand in by_need:
+        fair = max(window * demand.priority // weights, 1)
+        granted = max(min(fair - demand.in_flight, demand.waiting, room), 0)
+        shares[demand.batch_id] = granted
+        room -= granted
+    ceiling = window if len(demands) == 1 else window - window // RESERVED
+    for demand in by_need:
+        held = demand.in_flight + shares[demand.batch_id]
+        extra = max(min(ceiling - held, demand.waiting - shares[demand.batch_id], room), 0)
+        shares[demand.batch_id] += extra
+        room -= extra
+    return {batch_id: number for batch_id, number in shares.items() if number}

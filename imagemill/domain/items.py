@@ -1,0 +1,185 @@
+"""An item's life: its states in order, what is known of it, and what an event does to it.
+
+    PENDING → QUEUED → DOWNLOADING → DOWNLOADED → PROCESSING → SUCCEEDED | FAILED | SKIPPED | CANCELLED
+
+Within an attempt any forward skip is legal and nothing moves back, so events may come late, twice or out of
+order. A retry is a new attempt of the same row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from imagemill.domain.failures import Failure, FailureCode
+
+
+class State(IntEnum):
+    """Where an item stands; a larger number is further on. The numbers are those of the API."""
+
+    PENDING = 1
+    QUEUED = 2
+    DOWNLOADING = 3
+    DOWNLOADED = 4
+    PROCESSING = 5
+    SUCCEEDED = 6
+    FAILED = 7
+    SKIPPED = 8
+    CANCELLED = 9
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing but the user's wish moves an item out of this state."""
+        return self >= State.SUCCEEDED
+
+    @property
+    def is_in_flight(self) -> bool:
+        """Whether the item is somewhere on the conveyor or with a worker."""
+        return State.QUEUED <= self <= State.PROCESSING
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """What is known of a downloaded picture; width and height as displayed, 0 until it was decoded."""
+
+    sha256: str
+    size_bytes: int
+    format: str
+    http_status: int = 0
+    width: int = 0
+    height: int = 0
+    mode: str = ""
+    exif: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    key: str = ""
+    """The key in the blob store; empty unless originals are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Render:
+    """One stored picture made of an original."""
+
+    variant: str
+    key: str
+    format: str
+    width: int
+    height: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """How long the parts of an attempt took, in milliseconds."""
+
+    download_ms: float = 0.0
+    decode_ms: float = 0.0
+    resize_ms: float = 0.0
+    encode_ms: float = 0.0
+    store_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything an event knows of its item.
+
+    Facts travel and are stored as one block: a block of a newer attempt replaces the older one, single
+    columns are never merged from different tries.
+    """
+
+    failure: Failure | None = None
+    original: Original | None = None
+    renders: tuple[Render, ...] = ()
+    timings: Timings | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemEvent:
+    """Something that happened to an item in an attempt (counted from 0).
+
+    State PENDING asks for another attempt in `delay_s` seconds; `outside_budget` says that the wait is the
+    mill's own doing (an original that is gone) and costs no attempt.
+    """
+
+    batch_id: str
+    index: int
+    attempt: int
+    state: State
+    facts: Facts = Facts()
+    delay_s: float = 0.0
+    outside_budget: bool = False
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Batch id and index: which item this is about."""
+        return (self.batch_id, self.index)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The part of a row that decides whether an event moves it."""
+
+    state: State
+    attempt: int
+    claims: int = 0
+
+
+MAX_CLAIMS = 10
+"""An item that was started and not heard of again this often takes its workers down; it fails."""
+
+ABANDONED = Failure(
+    FailureCode.ABANDONED,
+    f"The item was taken up {MAX_CLAIMS} times and its worker was never heard of again; it may be what stops them.",
+)
+
+_LOST_ORIGINAL = Failure(
+    FailureCode.INTERNAL, "The downloaded original was lost again and again before it could be rendered."
+)
+
+
+def advance(head: Head, event: ItemEvent) -> Head | None:
+    """The row's new head after an event, or None when the event changes nothing.
+
+    Final rows stay, older attempts are ignored, states only grow; PENDING is the one way back, into the
+    next attempt. `claims` bounds the moves that cost no attempt.
+    """
+    if head.state.is_final or event.attempt < head.attempt:
+        return None
+    if event.state is State.PENDING:
+        if event.outside_budget:
+            state = State.FAILED if head.claims >= MAX_CLAIMS else State.PENDING
+            return None if head.state is State.PENDING else Head(state, head.attempt, head.claims)
+        return Head(State.PENDING, event.attempt + 1, 0)
+    if event.attempt == head.attempt and event.state <= head.state:
+        return None
+    return Head(event.state, event.attempt, head.claims)
+
+
+def facts_after(head: Head, event: ItemEvent) -> Facts:
+    """The facts to store with a head that `advance` returned for the event."""
+    if event.outside_budget and head.state is State.FAILED:
+        return Facts(failure=_LOST_ORIGINAL)
+    return event.facts
+
+
+def reduce_events(events: Iterable[ItemEvent]) -> dict[tuple[str, int], ItemEvent]:
+    """One event per item: the furthest of its newest attempt.
+
+    An event that another one outranks could only have moved the row to a place that the other one moves it
+    past. Two runs of one attempt may disagree (a redelivery); then a final state outranks the wish for
+    another attempt, and success outranks failure.
+    """
+    furthest: dict[tuple[str, int], ItemEvent] = {}
+    for event in events:
+        known = furthest.get(event.key)
+        if known is None or _rank(event) > _rank(known):
+            furthest[event.key] = event
+    return furthest
+
+
+def _rank(event: ItemEvent) -> tuple[int, int]:
+    if event.state.is_final:
+        return (event.attempt, 100 + (State.CANCELLED - event.state))
+    if event.state is State.PENDING:
+        return (event.attempt, 50)
+    return (event.attempt, event.state)

@@ -1,0 +1,56 @@
+"""The folder of an embedded mill: one mill at a time, and a socket that fits."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+LONGEST_SOCKET_PATH = 100
+"""Bytes; the kernel takes 108."""
+
+
+class MillInUse(Exception):
+    """Another mill works in this folder."""
+
+
+class StateUnreadable(Exception):
+    """The folder's state can't be used; the text says why, in words for its owner."""
+
+
+@contextmanager
+def locked_folder(home: Path) -> Iterator[None]:
+    """Keep a second mill out for as long as the context lasts; the lock dies with its process.
+
+    Raises `MillInUse`, `StateUnreadable`.
+    """
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StateUnreadable(f"The folder {home} can't be written: {error.strerror}.") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise MillInUse(f"Another mill is at work in {home}; wait for it, or use another folder.") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def socket_target(home: Path, name: str) -> Iterator[str]:
+    """The gRPC target of a unix socket in the folder, however long the folder's path is."""
+    path = home / f"{name}.sock"
+    path.unlink(missing_ok=True)
+    folder = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        short = len(os.fsencode(path.absolute())) <= LONGEST_SOCKET_PATH
+        # The kernel's limit is on the path as it is given; through the open folder it is short.
+        yield f"unix:{path.absolute()}" if short else f"unix:/proc/self/fd/{folder}/{name}.sock"
+    finally:
+        os.close(folder)
+        path.unlink(missing_ok=True)

@@ -1,0 +1,85 @@
+"""Where pictures lie: finished renders under derived keys, and originals on their way through.
+
+Promises, which `tests/contract/test_blobs.py` proves on every adapter:
+
+O1  A key holds a whole blob or none: `adopt` replaces it in one step.
+O2  What `settle` returned for survives what the durability setting names.
+O3  A repeat of the same `adopt` changes nothing that a reader could see.
+O4  `delete_prefix` leaves nothing under a prefix, and nothing else is touched.
+O5  A borrowed original is the one the reference names, from the first byte to `is_void`'s answer: a reference
+    to a slot that has been reused is void.
+O6  An original's place is given back when its reference is released; releasing twice is harmless.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+class Blobs(Protocol):
+    """Finished pictures under keys such as `batches/{batch}/renders/{sha256}/{recipe}/{variant}.{ext}`."""
+
+    def scratch(self) -> Path:
+        """A new path, nothing there yet, from which `adopt` costs no second write."""
+
+    def adopt(self, path: Path, key: str) -> None:
+        """Make the file at `path` the blob of `key`; the file is gone afterwards. Raises `PipelineError`."""
+
+    def contains(self, keys: Sequence[str]) -> bool:
+        """Whether there is a blob under every key."""
+
+    async def settle(self, keys: Sequence[str]) -> None:
+        """Return when the blobs are as durable as the settings ask (O2)."""
+
+    def local_path(self, key: str) -> Path:
+        """The file of a blob, for readers on this machine."""
+
+    def keys(self, prefix: str) -> AsyncIterator[str]:
+        """All keys under a prefix."""
+
+    async def delete_prefix(self, prefix: str) -> None:
+        """Delete everything under a prefix (O4)."""
+
+
+class Draft(Protocol):
+    """An original being written."""
+
+    file: io.FileIO
+    """Open for writing at offset 0. A reused file may be longer than what is written to it."""
+
+    async def keep(self, batch_id: str, sha256: str, size_bytes: int) -> str:
+        """Finish writing and return the reference under which the original can be borrowed.
+
+        A draft whose context ends without `keep` gives its place back.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Borrowed:
+    """An original in a local file: its first `size_bytes` bytes, as the message says."""
+
+    path: Path
+
+
+class Originals(Protocol):
+    """Originals on their way from the downloader to the processor."""
+
+    def draft(self, *, durable: bool) -> AbstractAsyncContextManager[Draft]:
+        """Reserve a place, waiting for one when all are taken; `durable` originals outlive the process."""
+
+    def borrow(self, ref: str) -> Borrowed | None:
+        """The original of a reference, or None when it is gone."""
+
+    def is_void(self, ref: str) -> bool:
+        """Whether the reference no longer names what was borrowed under it (O5)."""
+
+    async def release(self, ref: str) -> None:
+        """Give the place back (O6)."""
+
+    def durable_key(self, ref: str) -> str:
+        """The blob key under which the original outlives this process; empty when it doesn't."""

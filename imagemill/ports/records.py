@@ -1,0 +1,208 @@
+"""The truth: batches and items as rows, read and changed in transactions.
+
+Promises, which `tests/contract/test_records.py` proves on every adapter:
+
+R1  A unit's writes become visible together when its context ends, or not at all when it ends with an error.
+R2  Units that write the same batch follow one another; a unit sees what the one before it wrote.
+R3  Inserting an item whose key exists changes nothing, and says so.
+R4  Every change of an item that a reader could see carries a revision above all earlier ones of its batch, and
+    becomes visible together with the batch's new revision.
+R5  Due items come in the order of their due time, then of their index, never one that another claim holds.
+R6  Pages neither repeat nor leave out a row that did not change in between.
+
+Times are seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from imagemill.domain.batches import Batch
+from imagemill.domain.failures import Failure
+from imagemill.domain.items import Facts, Head, Original, State
+
+
+@dataclass(frozen=True, slots=True)
+class NewItem:
+    """An item as it enters the store: PENDING, or final at once when it has a failure or a reason to skip."""
+
+    index: int
+    source: str
+    source_row: int
+    host: str
+    state: State
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A change of one item: its new head and revision, and facts unless what is stored shall stay."""
+
+    batch_id: str
+    index: int
+    head: Head
+    revision: int
+    due_at: float
+    finished_at: float | None
+    facts: Facts | None
+
+
+@dataclass(frozen=True, slots=True)
+class DueItem:
+    """An item that wants work."""
+
+    index: int
+    source: str
+    head: Head
+    original: Original | None
+    """What an earlier claim has stored durably; None when the item must be downloaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Items handed to the conveyor together."""
+
+    token: str
+    epoch: str
+    lease_until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A succeeded item with certain bytes."""
+
+    index: int
+    sha256: str
+    duplicate_of: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    """An item as a reader sees it."""
+
+    batch_id: str
+    index: int
+    source: str
+    source_row: int
+    head: Head
+    facts: Facts
+    duplicate_of: int | None
+    revision: int
+    finished_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Percentiles of a duration in milliseconds."""
+
+    p50: float
+    p90: float
+    p99: float
+    max: float
+
+
+class Unit(Protocol):
+    """One transaction that writes (R1, R2). Locks batches by id, then items by key."""
+
+    async def insert_batch(self, batch: Batch) -> None:
+        """Add a batch; its id must be new."""
+
+    async def batches(self, ids: Collection[str]) -> dict[str, Batch]:
+        """The batches that exist, locked until the unit ends."""
+
+    async def batch_of_request(self, request_id: str) -> Batch | None:
+        """The batch that a request id opened."""
+
+    async def working_batches(self) -> list[Batch]:
+        """ACTIVE, PAUSED and CANCELLING batches, oldest first, locked until the unit ends."""
+
+    async def save_batch(self, batch: Batch) -> None:
+        """Write a batch's state, counts and revision."""
+
+    async def insert_items(self, batch_id: str, items: Sequence[NewItem], revision: int) -> set[int]:
+        """Add items, numbering revisions from `revision + 1`; the indexes that were new (R3)."""
+
+    async def heads(self, batch_id: str, indexes: Collection[int]) -> dict[int, Head]:
+        """The heads of the items that exist."""
+
+    async def move_items(self, moves: Sequence[Move]) -> None:
+        """Write moves."""
+
+    async def twins(self, batch_id: str, digests: Collection[str]) -> list[Twin]:
+        """The succeeded items with these digests, by digest and index."""
+
+    async def point_duplicates(self, batch_id: str, changes: Sequence[tuple[int, int | None, int]]) -> None:
+        """Write (index, duplicate_of, revision)."""
+
+    async def due_items(self, batch_id: str, now: float, limit: int, *, in_flight: bool) -> list[DueItem]:
+        """Items that are due (R5): those in flight whose lease has ended, or those that wait."""
+
+    async def claim(self, claim: Claim, batch_id: str, items: Sequence[tuple[int, Head, int]], now: float) -> None:
+        """Write (index, head, revision) of claimed items, held until the claim's lease ends."""
+
+    async def claimed(self, token: str) -> list[tuple[str, DueItem]]:
+        """The items, with their batch id, that a claim of this token holds."""
+
+    async def confirm(self, token: str, now: float) -> None:
+        """Record that a claim was published."""
+
+    async def extend_leases(self, epoch: str, lease_until: float, now: float) -> None:
+        """Prolong every published claim of the epoch, and forget claims that hold nothing."""
+
+    async def release(self, batch_id: str, *, epoch: str, other_epochs: bool, now: float) -> int:
+        """Make items in flight due at once: those of the epoch, handed back uncounted, or those of all others."""
+
+    async def open_items(self, batch_id: str, limit: int) -> dict[int, Head]:
+        """Items not final, by index."""
+
+
+class View(Protocol):
+    """Reads, each consistent in itself."""
+
+    async def batch(self, batch_id: str) -> Batch | None:
+        """One batch."""
+
+    async def batches(self, client_id: str, before: tuple[float, str] | None, limit: int) -> list[Batch]:
+        """Batches, newest first, after the one with this creation time and id; all clients' when empty."""
+
+    async def items(
+        self, batch_id: str, after: int, limit: int, states: Collection[State] = (), codes: Collection[str] = ()
+    ) -> list[ItemRow]:
+        """Items by index, above `after` (R6)."""
+
+    async def changed_items(
+        self, batch_id: str, after_revision: int, up_to: int, limit: int, states: Collection[State] = ()
+    ) -> list[ItemRow]:
+        """Items by revision, above `after_revision` and not above `up_to`."""
+
+    async def twin(self, batch_id: str, sha256: str) -> ItemRow | None:
+        """The first succeeded item with these bytes."""
+
+    async def error_counts(self, batch_id: str) -> list[tuple[str, int]]:
+        """Failed items by code, most frequent first."""
+
+    async def format_counts(self, batch_id: str) -> Mapping[str, int]:
+        """Succeeded items by the original's format."""
+
+    async def attempts_per_success(self, batch_id: str) -> float:
+        """Mean attempts of succeeded items; 0 when there are none."""
+
+    async def spread(self, batch_id: str, duration: str) -> Spread | None:
+        """Percentiles over succeeded items of `download_ms`, `decode_ms`, `resize_ms`, `encode_ms` or `store_ms`."""
+
+
+class Records(View, Protocol):
+    """The truth; see the module for its promises."""
+
+    def write(self) -> AbstractAsyncContextManager[Unit]:
+        """Open a unit; raises `RecordsUnavailable` when the database is away."""
+
+    async def close(self) -> None:
+        """Let go of the database."""
+
+
+class RecordsUnavailable(Exception):
+    """The database can't be reached, is locked for too long, or its disk is full."""

@@ -1,0 +1,144 @@
+"""What a stage has to say, published in groups: results and events first, and only then whoever waits is told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from imagemill import codec
+from imagemill.domain.failures import PipelineError
+from imagemill.domain.items import ItemEvent, reduce_events
+from imagemill.ports.broker import Broker, BrokerUnavailable, Queue
+from imagemill.v1 import messages_pb2
+
+log = logging.getLogger(__name__)
+
+GROUP_SIZE = 256
+GROUP_S = 0.03
+"""A group is published when it holds this many outcomes, or this many seconds after its first."""
+
+RETRY_S = 1.0
+"""How long to wait for a broker that is away, in seconds."""
+
+NextT = TypeVar("NextT")
+
+
+@dataclass(slots=True)
+class _Entry(Generic[NextT]):
+    event: ItemEvent
+    next_job: NextT | None
+    keys: tuple[str, ...]
+    done: Callable[[], Awaitable[None]] | None
+    failed: Callable[[Exception], ItemEvent] | None
+
+
+class Outbox(Generic[NextT]):
+    """Groups outcomes and publishes them; leaving its context publishes what is left."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        *,
+        next_queue: Queue | None = None,
+        encode_next: Callable[[Iterable[NextT]], Sequence[bytes]] | None = None,
+        settle: Callable[[Sequence[str]], Awaitable[None]] | None = None,
+    ) -> None:
+        """`settle` makes a group's blobs durable before anyone hears of them."""
+        self._broker = broker
+        self._next_queue = next_queue
+        self._encode_next = encode_next
+        self._settle = settle
+        self._entries: list[_Entry[NextT]] = []
+        self._came = asyncio.Event()
+        self._full = asyncio.Event()
+        self._publisher: asyncio.Task[None] | None = None
+        self._group: asyncio.Task[None] | None = None
+
+    def tell(self, event: ItemEvent, done: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Publish an event; advisory when nobody waits for it."""
+        self._add(_Entry(event, None, (), done, None))
+
+    def put(
+        self,
+        event: ItemEvent,
+        next_job: NextT | None,
+        keys: tuple[str, ...],
+        *,
+        done: Callable[[], Awaitable[None]],
+        failed: Callable[[Exception], ItemEvent],
+    ) -> None:
+        """Publish an outcome, its blobs durable before; `failed` makes the event to send if they can't be made so."""
+        self._add(_Entry(event, next_job, keys, done, failed))
+
+    def _add(self, entry: _Entry[NextT]) -> None:
+        self._entries.append(entry)
+        self._came.set()
+        if len(self._entries) >= GROUP_SIZE:
+            self._full.set()
+
+    async def __aenter__(self) -> Outbox[NextT]:
+        self._publisher = asyncio.create_task(self._run(), name="outbox")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._publisher is not None
+        self._publisher.cancel()
+        await asyncio.gather(self._publisher, return_exceptions=True)
+        if self._group is not None:
+            await self._group
+        await self._publish_group()
+
+    async def _run(self) -> None:
+        while True:
+            await self._came.wait()
+            try:
+                async with asyncio.timeout(GROUP_S):
+                    await self._full.wait()
+            except TimeoutError:
+                pass
+            # A group once taken is published whole, even when the stage is being stopped.
+            self._group = asyncio.create_task(self._publish_group())
+            await asyncio.shield(self._group)
+
+    async def _publish_group(self) -> None:
+        entries, self._entries = self._entries, []
+        self._came.clear()
+        self._full.clear()
+        if not entries:
+            return
+        await self._settle_group(entries)
+        next_jobs = [entry.next_job for entry in entries if entry.next_job is not None]
+        if next_jobs and self._next_queue and self._encode_next:
+            await self._publish(self._next_queue, self._encode_next(next_jobs))
+        events = reduce_events(entry.event for entry in entries).values()
+        body = messages_pb2.ItemEvents(events=[codec.event_message(event) for event in events])
+        await self._publish(Queue.EVENTS, [body.SerializeToString()])
+        for entry in entries:
+            if entry.done is not None:
+                await entry.done()
+
+    async def _settle_group(self, entries: Sequence[_Entry[NextT]]) -> None:
+        keys = [key for entry in entries for key in entry.keys]
+        if not keys or self._settle is None:
+            return
+        try:
+            await self._settle(keys)
+        except PipelineError as error:
+            for entry in entries:
+                if entry.keys and entry.failed is not None:
+                    entry.event, entry.next_job = entry.failed(error), None
+
+    async def _publish(self, queue: Queue, bodies: Sequence[bytes]) -> None:
+        while True:
+            try:
+                await self._broker.publish(queue, bodies)
+                return
+            except BrokerUnavailable:
+                log.warning("The broker is away; %d messages for %s wait for it.", len(bodies), queue)
+                await asyncio.sleep(RETRY_S)

@@ -1,0 +1,209 @@
+"""The loop that every worker runs: from a message to the next messages.
+
+A handler fetches or renders one job and returns an `Outcome`; it never publishes, acknowledges, retries or
+reports. The loop does, in one order: handler, then results and events published and confirmed, then the message
+acknowledged. A redelivery therefore changes nothing that counts: keys are derived and rows only move forward.
+
+A message holds a few jobs of one batch. They are handled side by side and their outcomes published as they come;
+the message is acknowledged when the last of them is out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Generic, Protocol, TypeVar
+
+from imagemill.domain.failures import PipelineError
+from imagemill.domain.items import Facts, ItemEvent, State
+from imagemill.domain.retry import GiveUp, RetryPolicy, decide
+from imagemill.ports.broker import Broker, Delivery, Queue
+from imagemill.runtime.outbox import Outbox
+
+log = logging.getLogger(__name__)
+
+
+class Job(Protocol):
+    """What a stage works on: one item in one attempt."""
+
+    @property
+    def batch_id(self) -> str:
+        """The batch's id."""
+
+    @property
+    def index(self) -> int:
+        """The item's index."""
+
+    @property
+    def attempt(self) -> int:
+        """The attempt, counted from 0."""
+
+    @property
+    def facts(self) -> Facts:
+        """What is known of the item so far; a failure's event repeats it, since final facts replace all others."""
+
+
+JobT = TypeVar("JobT", bound=Job)
+NextT = TypeVar("NextT")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[NextT]):
+    """What came of a job: an event for its row, a job for the next stage, and the blobs both speak of."""
+
+    event: ItemEvent
+    next_job: NextT | None = None
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Work(Generic[JobT, NextT]):
+    """What distinguishes one stage from another."""
+
+    queue: Queue
+    running: State
+    """The state an item is in while its job is handled."""
+    decode: Callable[[bytes], Sequence[JobT]]
+    handle: Callable[[JobT], Awaitable[Outcome[NextT]]]
+    dropped: Callable[[JobT], Awaitable[None]]
+    """Told of each job that is given up unhandled, so that what it holds is given back."""
+    wanted: Callable[[Sequence[JobT]], Awaitable[Sequence[JobT]]]
+    """Asked about a redelivered message: which of its jobs are still to be done."""
+    slots: int
+    """Jobs handled at the same time."""
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+
+
+class _Message:
+    """A delivery whose jobs are not all out yet."""
+
+    __slots__ = ("_delivery", "_left")
+
+    def __init__(self, delivery: Delivery, jobs: int) -> None:
+        self._delivery = delivery
+        self._left = jobs
+
+    async def job_is_out(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            await self._delivery.ack()
+
+
+class Stage(Generic[JobT, NextT]):
+    """Runs one kind of work until it is stopped."""
+
+    def __init__(self, broker: Broker, work: Work[JobT, NextT], outbox: Outbox[NextT]) -> None:
+        self._broker = broker
+        self._work = work
+        self._outbox = outbox
+        self._slots = asyncio.Semaphore(work.slots)
+        self._running: dict[asyncio.Task[None], str] = {}
+        self._cancelled: set[str] = set()
+
+    async def run(self, stop: asyncio.Event, grace_s: float) -> None:
+        """Work until `stop` is set, then give running jobs `grace_s` seconds; the rest is handed back.
+
+        Everything that was finished by then is published and acknowledged before this returns.
+        """
+        async with (
+            self._broker.consume(self._work.queue, self._work.slots) as deliveries,
+            self._broker.listen() as broadcasts,
+            self._outbox,
+            asyncio.TaskGroup() as loops,
+        ):
+            taking = loops.create_task(self._take(deliveries), name=f"{self._work.queue} consumer")
+            heeding = loops.create_task(self._heed(broadcasts), name=f"{self._work.queue} listener")
+            try:
+                await stop.wait()
+            finally:
+                taking.cancel()
+                await self._finish(grace_s)
+                heeding.cancel()
+
+    async def _take(self, deliveries: AsyncIterator[Delivery]) -> None:
+        async for delivery in deliveries:
+            jobs = self._work.decode(delivery.body)
+            if delivery.redelivered:
+                jobs = await self._only_wanted(jobs)
+            if not jobs:
+                await delivery.ack()
+            message = _Message(delivery, len(jobs))
+            for number, job in enumerate(jobs):
+                try:
+                    await self._slots.acquire()
+                except asyncio.CancelledError:
+                    for waiting in jobs[number:]:
+                        await self._work.dropped(waiting)
+                    raise
+                task = asyncio.create_task(self._attempt(job, message))
+                self._running[task] = job.batch_id
+                task.add_done_callback(self._ended)
+
+    async def _only_wanted(self, jobs: Sequence[JobT]) -> Sequence[JobT]:
+        wanted = await self._work.wanted(jobs)
+        for job in jobs:
+            if job not in wanted:
+                await self._work.dropped(job)
+        return wanted
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+        self._slots.release()
+        if not task.cancelled() and task.exception() is not None:
+            log.error("A job's outcome was lost; its lease will bring it back.", exc_info=task.exception())
+
+    async def _attempt(self, job: JobT, message: _Message) -> None:
+        if job.batch_id in self._cancelled:
+            await self._give_up(job, message)
+            return
+        self._outbox.tell(ItemEvent(job.batch_id, job.index, job.attempt, self._work.running))
+        try:
+            outcome = await self._work.handle(job)
+        except asyncio.CancelledError:
+            await self._give_up(job, message if job.batch_id in self._cancelled else None)
+            return
+        except Exception as error:  # whatever a handler raises becomes the item's failure: nothing else stops
+            self._outbox.tell(self._failed(job, error), done=message.job_is_out)
+            return
+        self._outbox.put(
+            outcome.event,
+            outcome.next_job,
+            outcome.keys,
+            done=message.job_is_out,
+            failed=lambda e: self._failed(job, e),
+        )
+
+    async def _give_up(self, job: JobT, message: _Message | None) -> None:
+        """Give back what a job holds; a cancelled batch's message counts as dealt with, any other is redelivered."""
+        await self._work.dropped(job)
+        if message is not None:
+            await message.job_is_out()
+
+    def _failed(self, job: JobT, error: Exception) -> ItemEvent:
+        if not isinstance(error, PipelineError):
+            log.error("An unforeseen error, item %s/%d.", job.batch_id, job.index, exc_info=error)
+        decision = decide(self._work.policy, job.attempt, error, random.random())
+        facts = replace(job.facts, failure=decision.failure)
+        if isinstance(decision, GiveUp):
+            return ItemEvent(job.batch_id, job.index, job.attempt, State.FAILED, facts)
+        return ItemEvent(job.batch_id, job.index, job.attempt, State.PENDING, facts, delay_s=decision.delay_s)
+
+    async def _heed(self, broadcasts: AsyncIterator[bytes]) -> None:
+        """Drop the work of batches that were cancelled."""
+        async for body in broadcasts:
+            batch_id = body.decode()
+            self._cancelled.add(batch_id)
+            for task, of_batch in self._running.items():
+                if of_batch == batch_id:
+                    task.cancel()
+
+    async def _finish(self, grace_s: float) -> None:
+        if self._running:
+            await asyncio.wait(self._running, timeout=grace_s)
+        leftover = list(self._running)
+        for task in leftover:
+            task.cancel()
+        await asyncio.gather(*leftover, return_exceptions=True)

@@ -1,0 +1,30 @@
+"""Where blobs and originals lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from imagemill.adapters.blobs import LocalBlobs
+from imagemill.adapters.originals import KeptOriginals, LocalOriginals, SlotOriginals
+from imagemill.ports.blobs import Blobs, Originals
+
+
+def open_blobs(url: str, *, survive_power_loss: bool = False) -> Blobs:
+    """Open the blob store of a URL such as `file:///folder`. Raises `ValueError` for a scheme that is not known."""
+    scheme = urlsplit(url).scheme
+    if scheme == "file":
+        return LocalBlobs(Path(url.removeprefix("file://")), survive_power_loss=survive_power_loss)
+    raise ValueError(f"{scheme!r} is no blob store; use file:///FOLDER")
+
+
+@contextmanager
+def open_originals(blobs: Blobs, folder: Path, slots: int) -> Iterator[Originals]:
+    """Places for originals in one process tree: reused slots in `folder`, and the blob store for those to keep."""
+    reused = SlotOriginals(folder, slots)
+    try:
+        yield LocalOriginals(reused, KeptOriginals(blobs))
+    finally:
+        reused.close()

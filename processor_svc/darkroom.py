@@ -1,0 +1,139 @@
+"""What happens to one original: looked up, borrowed, rendered, stored, given back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imagemill import codec
+from imagemill.domain.items import Facts, ItemEvent, Original, Render, State, Timings
+from imagemill.domain.recipe import extension
+from imagemill.ports.blobs import Blobs, Borrowed, Originals
+from imagemill.runtime.jobs import ProcessJob
+from imagemill.runtime.stage import Outcome
+from imagemill.v1 import storage_service_pb2 as inner
+from processor_svc.jobs import RenderJob, RenderResult
+from processor_svc.pool import RenderPool
+
+if TYPE_CHECKING:  # the stubs alone know asynchronous stubs by a type of their own
+    from imagemill.v1.storage_service_pb2_grpc import StorageServiceAsyncStub
+
+
+class Darkroom:
+    """Turns one original into its stored renders."""
+
+    def __init__(
+        self, pool: RenderPool, blobs: Blobs, originals: Originals, storage: StorageServiceAsyncStub, max_pixels: int
+    ) -> None:
+        self._pool = pool
+        self._blobs = blobs
+        self._originals = originals
+        self._storage = storage
+        self._max_pixels = max_pixels
+
+    async def develop(self, job: ProcessJob) -> Outcome[None]:
+        """Render and store, unless the same bytes were rendered for another item; gives the original back.
+
+        Raises what `RenderPool.render` and `Blobs.adopt` raise.
+        """
+        try:
+            if twin := await self._facts_of_twin(job):
+                return Outcome(_event(job, State.SUCCEEDED, twin))
+            borrowed = self._originals.borrow(job.original_ref)
+            if borrowed is None:
+                return _download_again(job)
+            outputs = {variant.name: self._blobs.scratch() for variant in job.recipe.variants}
+            result = await self._pool.render(self._order(job, borrowed, outputs))
+            if self._originals.is_void(job.original_ref):
+                _discard(outputs)
+                return _download_again(job)
+            return self._store(job, result, outputs)
+        finally:
+            await self._originals.release(job.original_ref)
+
+    async def drop(self, job: ProcessJob) -> None:
+        """Give back the original of a job that will not be done."""
+        await self._originals.release(job.original_ref)
+
+    def _order(self, job: ProcessJob, borrowed: Borrowed, outputs: Mapping[str, Path]) -> RenderJob:
+        return RenderJob(
+            path=str(borrowed.path),
+            size_bytes=job.original.size_bytes,
+            format=job.original.format,
+            recipe=job.recipe,
+            outputs={name: str(path) for name, path in outputs.items()},
+            max_pixels=self._max_pixels,
+        )
+
+    async def _facts_of_twin(self, job: ProcessJob) -> Facts | None:
+        """The facts of a succeeded item with the same bytes; asked for only when all its renders are there."""
+        if not self._blobs.contains([key for _, key in _expected_keys(job)]):
+            return None
+        request = inner.FindTwinRequest(batch_id=job.batch_id, sha256=job.original.sha256)
+        response = await self._storage.FindTwin(request)
+        if not response.HasField("item"):
+            return None
+        twin = codec.facts_value(response.item)
+        timings = Timings(download_ms=job.download_ms)
+        return replace(twin, timings=timings, original=_seen_here(job.original, twin.original))
+
+    def _store(self, job: ProcessJob, result: RenderResult, outputs: Mapping[str, Path]) -> Outcome[None]:
+        started = time.perf_counter()
+        renders = []
+        for made in result.renders:
+            key = _key(job, made.name, made.extension)
+            self._blobs.adopt(outputs[made.name], key)
+            renders.append(Render(made.name, key, made.format, made.width, made.height, made.size_bytes))
+        store_ms = (time.perf_counter() - started) * 1000
+        facts = Facts(None, _described(job.original, result), tuple(renders), _timings(job, result, store_ms))
+        return Outcome(_event(job, State.SUCCEEDED, facts), keys=tuple(render.key for render in renders))
+
+
+def _expected_keys(job: ProcessJob) -> Iterator[tuple[str, str]]:
+    for variant in job.recipe.variants:
+        yield variant.name, _key(job, variant.name, extension(variant, job.original.format))
+
+
+def _key(job: ProcessJob, variant: str, ending: str) -> str:
+    return f"batches/{job.batch_id}/renders/{job.original.sha256}/{job.fingerprint}/{variant}.{ending}"
+
+
+def _event(job: ProcessJob, state: State, facts: Facts) -> ItemEvent:
+    return ItemEvent(job.batch_id, job.index, job.attempt, state, facts)
+
+
+def _download_again(job: ProcessJob) -> Outcome[None]:
+    """The original is gone, by no fault of the item's: another download outside its retries."""
+    return Outcome(ItemEvent(job.batch_id, job.index, job.attempt, State.PENDING, outside_budget=True))
+
+
+def _discard(outputs: Mapping[str, Path]) -> None:
+    for path in outputs.values():
+        path.unlink(missing_ok=True)
+
+
+def _described(original: Original, result: RenderResult) -> Original:
+    source = result.source
+    return replace(
+        original,
+        width=source.width,
+        height=source.height,
+        mode=source.mode,
+        exif=source.exif,
+        warnings=(*original.warnings, *result.warnings),
+    )
+
+
+def _seen_here(original: Original, twin: Original | None) -> Original:
+    """This item's own download, described as its twin was."""
+    if twin is None:
+        return original
+    return replace(original, width=twin.width, height=twin.height, mode=twin.mode, exif=twin.exif)
+
+
+def _timings(job: ProcessJob, result: RenderResult, store_ms: float) -> Timings:
+    spent = result.timings
+    return Timings(job.download_ms, spent.decode_ms, spent.resize_ms, spent.encode_ms, store_ms)

@@ -1,0 +1,223 @@
+"""From decoded pixels to pictures ready to encode: colour, orientation, reduction, background."""
+
+from __future__ import annotations
+
+import io
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from imagemill.domain.colours import rgb_of
+from imagemill.domain.recipe import Format, Variant, output_format
+from processor_svc.geometry import Box, Plan, Size
+
+if TYPE_CHECKING:
+    from PIL.ImageCms import ImageCmsTransform
+
+_GAP = 1.5
+"""How much larger than the target a cheap reduction leaves a picture for the resampling that follows: at 1.5
+the result is within 50 dB of resampling from full size."""
+_WHITE = "#ffffff"
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns a picture upright, by its EXIF orientation (CIPA DC-008, table 6)."""
+QUARTER_TURNS = frozenset({5, 6, 7, 8})
+_STARTS_AT_RIGHT = frozenset({2, 3, 6, 7})
+_STARTS_AT_BOTTOM = frozenset({3, 4, 7, 8})
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A reduced form of the whole original: `box` is the part of `image` that it fills.
+
+    Reductions round sizes up, so the last column and row may be only partly the picture's.
+    """
+
+    image: Image.Image
+    box: Box
+    resampling: Image.Resampling = Image.Resampling.LANCZOS
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """The picture's width and height in this layer's pixels."""
+        return self.box[2] - self.box[0], self.box[3] - self.box[1]
+
+    def region(self, crop: Box, source: Size) -> Box:
+        """Give where `crop`, in pixels of an original of the size `source`, lies in this layer."""
+        left, top = self.box[:2]
+        x, y = self.size[0] / source[0], self.size[1] / source[1]
+        # Sums of rounded floats may pass the edge by a hair, which Pillow refuses.
+        return (
+            max(0.0, left + crop[0] * x),
+            max(0.0, top + crop[1] * y),
+            min(float(self.image.width), left + crop[2] * x),
+            min(float(self.image.height), top + crop[3] * y),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Appearance:
+    """How an original's pixels are meant to be seen."""
+
+    size: Size
+    """Width and height, upright."""
+    orientation: int
+    profile: bytes | None
+    """The ICC profile of its colours."""
+
+
+def prepare(layer: Layer, appearance: Appearance, need: float) -> Layer:
+    """Bring decoded pixels to grey or RGB, with or without alpha, in sRGB and upright.
+
+    Of the original's resolution at least the share `need` is left, and not much more.
+    """
+    image, box = _eight_bit(layer.image), layer.box
+    stored = appearance.size[::-1] if appearance.orientation in QUARTER_TURNS else appearance.size
+    factor = int(layer.size[0] / (stored[0] * need) / _GAP)
+    if factor >= 2:
+        image = image.reduce(factor)
+        box = (0.0, 0.0, box[2] / factor, box[3] / factor)
+    image, box = _upright(image, box, appearance.orientation)
+    image = _without_idle_alpha(_srgb(image, appearance.profile))
+    # The original's info (profile, comment, transparency) would find its way into what is saved.
+    image.info = {}
+    return Layer(image, box, layer.resampling)
+
+
+def resize_all(base: Layer, plans: list[Plan], source: Size) -> list[Image.Image]:
+    """Resize for every plan, the largest first, each from the smallest picture that still has its detail."""
+    layers = [base]
+    sized: dict[tuple[Box, Size], Image.Image] = {}
+    whole = (0.0, 0.0, float(source[0]), float(source[1]))
+    for planned in sorted(plans, key=lambda each: each.size[0] * each.size[1], reverse=True):
+        key = (planned.crop, planned.size)
+        if key in sized:
+            continue
+        sized[key] = picture = _resized(_smallest_sufficient(layers, planned, source), planned, source)
+        if planned.crop == whole:
+            layers.append(Layer(picture, (0.0, 0.0, float(picture.width), float(picture.height))))
+    return [sized[planned.crop, planned.size] for planned in plans]
+
+
+def compose(image: Image.Image, variant: Variant, canvas: Size, source_format: str) -> Image.Image:
+    """Put a picture on its background and canvas; transparency stays where nothing forbids it."""
+    opaque_only = output_format(variant, source_format) is Format.JPEG
+    has_alpha = image.mode in ("LA", "RGBA")
+    flatten = has_alpha and (opaque_only or variant.background is not None)
+    if not flatten and canvas == image.size:
+        return image
+    offset = (canvas[0] - image.width) // 2, (canvas[1] - image.height) // 2
+    if has_alpha and not flatten:
+        ground = Image.new("RGBA", canvas, (0, 0, 0, 0))
+        ground.paste(image.convert("RGBA"), offset)
+        return ground
+    ground = Image.new("RGB", canvas, rgb_of(variant.background or _WHITE))
+    ground.paste(image.convert("RGB"), offset, image.getchannel("A") if has_alpha else None)
+    return ground
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Bring any mode to L, LA, RGB, RGBA or CMYK."""
+    mode = image.mode
+    if mode in ("1", "L", "P", "RGB") and image.info.get("transparency") is not None:
+        return image.convert("RGBA")
+    if mode in ("L", "LA", "RGB", "RGBA", "CMYK"):
+        return image
+    if mode == "P":
+        return image.convert("RGBA" if image.palette is not None and image.palette.mode == "RGBA" else "RGB")
+    if mode == "F" or mode.startswith("I"):
+        return _levelled(image)
+    return image.convert({"1": "L", "La": "LA", "PA": "RGBA", "RGBa": "RGBA"}.get(mode, "RGB"))
+
+
+def _levelled(image: Image.Image) -> Image.Image:
+    """Bring grey of more than 8 bits to 8: converting alone would cut all that is bright to white."""
+    wide = image.convert("F")
+    highest = float(wide.getextrema()[1])  # type: ignore[arg-type]  # one band, so two numbers
+    if image.mode.startswith("I;16") or (image.mode == "I" and 255.0 < highest <= 65535.0):
+        full_scale = 65535.0
+    elif image.mode == "F" and 0.0 < highest <= 1.0:
+        full_scale = 1.0
+    else:
+        full_scale = max(highest, 255.0)
+    factor = 255.0 / full_scale
+    return wide.point(lambda value: value * factor + 0.5).convert("L")
+
+
+def _upright(image: Image.Image, box: Box, orientation: int) -> tuple[Image.Image, Box]:
+    """Apply the EXIF orientation to a picture and to the part that it fills."""
+    if orientation not in TURNS:
+        return image, box
+    turned = image.transpose(TURNS[orientation])
+    width, height = box[2], box[3]
+    if orientation in QUARTER_TURNS:
+        width, height = height, width
+    left = turned.width - width if orientation in _STARTS_AT_RIGHT else 0.0
+    top = turned.height - height if orientation in _STARTS_AT_BOTTOM else 0.0
+    return turned, (left, top, left + width, top + height)
+
+
+def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Convert to sRGB; a picture without a usable profile counts as sRGB already."""
+    transform = _transform(profile, image.mode) if profile else None
+    if transform is None:
+        return image.convert("RGB") if image.mode == "CMYK" else image
+    from PIL import ImageCms
+
+    converted = ImageCms.applyTransform(image, transform)
+    assert converted is not None, "only a conversion in place gives nothing"
+    return converted.convert("L") if image.mode == "L" else converted
+
+
+@lru_cache(maxsize=8)
+def _transform(profile: bytes, mode: str) -> ImageCmsTransform | None:
+    """Give the way from a profile to sRGB; None where there is nothing to do or the profile is unusable."""
+    from PIL import ImageCms
+
+    target = {"L": "RGB", "RGB": "RGB", "RGBA": "RGBA", "CMYK": "RGB"}.get(mode)
+    if target is None:
+        return None
+    with suppress(ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "srgb" not in ImageCms.getProfileDescription(source).lower():
+            return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, target)
+    return None
+
+
+def _without_idle_alpha(image: Image.Image) -> Image.Image:
+    if image.mode not in ("LA", "RGBA") or image.getchannel("A").getextrema()[0] != 255:
+        return image
+    return image.convert("RGB" if image.mode == "RGBA" else "L")
+
+
+def _smallest_sufficient(layers: list[Layer], planned: Plan, source: Size) -> Layer:
+    def suffices(layer: Layer) -> bool:
+        left, top, right, bottom = layer.region(planned.crop, source)
+        # Half a pixel of rounding in a larger render is no lack of detail.
+        return right - left >= planned.size[0] - 0.5 and bottom - top >= planned.size[1] - 0.5
+
+    return min((layer for layer in layers[1:] if suffices(layer)), key=lambda layer: layer.size, default=layers[0])
+
+
+def _resized(layer: Layer, planned: Plan, source: Size) -> Image.Image:
+    wide, high = planned.size
+    region = layer.region(planned.crop, source)
+    left, top, right, bottom = (round(edge) for edge in region)
+    if all(abs(edge - whole) < 1e-6 for edge, whole in zip(region, (left, top, right, bottom), strict=True)):
+        if (right - left, bottom - top) == planned.size:
+            return layer.image.crop((left, top, right, bottom))
+        if abs(right - left - 2 * wide) <= 1 and abs(bottom - top - 2 * high) <= 1:
+            # The mean of two by two: 51 dB from Lanczos, a fourteenth of its cost.
+            return layer.image.reduce(2, (left, top, min(right, left + 2 * wide), min(bottom, top + 2 * high)))
+    return layer.image.resize(planned.size, layer.resampling, box=region, reducing_gap=_GAP)

@@ -1,0 +1,92 @@
+"""The consumer of events: groups them, folds them, and only then acknowledges."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+
+from imagemill import codec
+from imagemill.domain.items import ItemEvent
+from imagemill.ports.broker import Broker, Delivery, Queue
+from imagemill.ports.changes import Changes
+from imagemill.ports.records import Records, RecordsUnavailable
+from imagemill.v1 import messages_pb2
+from storage_svc.fold import fold
+
+log = logging.getLogger(__name__)
+
+GROUP_SIZE = 256
+GROUP_S = 0.03
+"""A group is folded when it holds this many events, or this many seconds after its first."""
+PREFETCH = 64
+"""Messages, each a group of a worker's already."""
+RETRY_S = 1.0
+"""How long to wait for a database that is away, in seconds."""
+
+
+class EventConsumer:
+    """Folds what workers report."""
+
+    def __init__(self, broker: Broker, records: Records, changes: Changes) -> None:
+        self._broker = broker
+        self._records = records
+        self._changes = changes
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Consume until `stop` is set and everything that had arrived by then is folded."""
+        async with self._broker.consume(Queue.EVENTS, PREFETCH) as deliveries:
+            while group := await _gather(deliveries, stop):
+                await self._fold_until_done([event for _, events in group for event in events])
+                for delivery, _ in group:
+                    await delivery.ack()
+
+    async def _fold_until_done(self, events: list[ItemEvent]) -> None:
+        # The group stays unacknowledged while the database is away: handing it back would count against its limit.
+        while True:
+            try:
+                self._changes.announce(await fold(self._records, events, time.time()))
+                return
+            except RecordsUnavailable as error:
+                log.warning("%d events wait for the database: %s.", len(events), error)
+                await asyncio.sleep(RETRY_S)
+
+
+_Group = list[tuple[Delivery, list[ItemEvent]]]
+
+
+async def _gather(deliveries: AsyncIterator[Delivery], stop: asyncio.Event) -> _Group:
+    """Collect a group; empty when the consumer is to stop and nothing is left."""
+    first = await _first(deliveries, stop)
+    if first is None:
+        return []
+    group: _Group = [(first, _events_of(first))]
+    size = len(group[0][1])
+    try:
+        async with asyncio.timeout(GROUP_S):
+            while size < GROUP_SIZE:
+                delivery = await anext(deliveries)
+                group.append((delivery, _events_of(delivery)))
+                size += len(group[-1][1])
+    except TimeoutError:
+        pass
+    return group
+
+
+async def _first(deliveries: AsyncIterator[Delivery], stop: asyncio.Event) -> Delivery | None:
+    coming = asyncio.ensure_future(anext(deliveries))
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((coming, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if not coming.done():
+            # What arrived before the stop is on the queue already; nothing more is waited for.
+            await asyncio.wait((coming,), timeout=GROUP_S)
+        return coming.result() if coming.done() else None
+    finally:
+        coming.cancel()
+        stopping.cancel()
+
+
+def _events_of(delivery: Delivery) -> list[ItemEvent]:
+    return [codec.event_value(message) for message in messages_pb2.ItemEvents.FromString(delivery.body).events]

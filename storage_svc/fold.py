@@ -1,0 +1,117 @@
+"""The fold: events of workers, in groups, onto the rows and the counters.
+
+A group is reduced to one event an item and written in one transaction. Counters change by (old state, new state)
+of the rows that moved, so an event seen twice moves nothing and counts nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+
+from imagemill.domain.batches import Batch, BatchState
+from imagemill.domain.items import Facts, Head, ItemEvent, State, advance, facts_after, reduce_events
+from imagemill.ports.records import Move, Records, Unit
+
+log = logging.getLogger(__name__)
+
+
+async def fold(records: Records, events: Iterable[ItemEvent], now: float) -> set[str]:
+    """Write a group of events; returns the ids of the batches that changed. Raises `RecordsUnavailable`."""
+    by_batch: dict[str, list[ItemEvent]] = defaultdict(list)
+    for event in reduce_events(events).values():
+        by_batch[event.batch_id].append(event)
+    changed: set[str] = set()
+    async with records.write() as unit:
+        batches = await unit.batches(by_batch)
+        for batch_id in sorted(batches):
+            batch = batches[batch_id]
+            if await _fold_batch(unit, batch, by_batch[batch_id], now):
+                changed.add(batch_id)
+    return changed
+
+
+async def _fold_batch(unit: Unit, batch: Batch, events: Collection[ItemEvent], now: float) -> bool:
+    # A late result of a batch that was given up is refused: its rows are about to be, or are, cancelled.
+    if batch.state in (BatchState.CANCELLING, BatchState.CANCELLED):
+        return False
+    heads = await unit.heads(batch.id, [event.index for event in events])
+    moves = [
+        _move(batch, heads[event.index], head, event, now)
+        for event in sorted(events, key=lambda event: event.index)
+        if event.index in heads and (head := advance(heads[event.index], event))
+    ]
+    if not moves:
+        return False
+    await unit.move_items(moves)
+    await _point_to_twins(unit, batch, moves)
+    batch.touch(now)
+    batch.settle(now)
+    await unit.save_batch(batch)
+    return True
+
+
+def _move(batch: Batch, old: Head, new: Head, event: ItemEvent, now: float) -> Move:
+    """Count one row's move, and say how it is written."""
+    batch.counts.move(old.state, new.state)
+    batch.revision += 1
+    facts = facts_after(new, event)
+    if new.state.is_final:
+        if facts.original is not None:
+            batch.downloaded_bytes += facts.original.size_bytes
+        _log_outcome(event, new, facts)
+    return Move(
+        batch_id=batch.id,
+        index=event.index,
+        head=new,
+        revision=batch.revision,
+        due_at=now + event.delay_s if new.state is State.PENDING else 0.0,
+        finished_at=now if new.state.is_final else None,
+        facts=None if facts == _NOTHING else facts,
+    )
+
+
+_NOTHING = Facts()
+
+
+async def _point_to_twins(unit: Unit, batch: Batch, moves: Collection[Move]) -> None:
+    """Make every succeeded item with the bytes of another one point to the lowest index that has them."""
+    digests = {
+        move.facts.original.sha256
+        for move in moves
+        if move.head.state is State.SUCCEEDED and move.facts is not None and move.facts.original is not None
+    }
+    if not digests:
+        return
+    first: dict[str, int] = {}
+    changes: list[tuple[int, int | None, int]] = []
+    for twin in await unit.twins(batch.id, digests):
+        lowest = first.setdefault(twin.sha256, twin.index)
+        points_to = lowest if lowest != twin.index else None
+        if points_to != twin.duplicate_of:
+            batch.duplicates += (points_to is not None) - (twin.duplicate_of is not None)
+            batch.revision += 1
+            changes.append((twin.index, points_to, batch.revision))
+    await unit.point_duplicates(batch.id, changes)
+
+
+def _log_outcome(event: ItemEvent, head: Head, facts: Facts) -> None:
+    """One line for each item that is done with: attempts, times, bytes, outcome."""
+    level = logging.DEBUG if head.state is State.SUCCEEDED else logging.INFO
+    if not log.isEnabledFor(level):
+        return
+    timings, original = facts.timings, facts.original
+    log.log(
+        level,
+        "Item %s/%d %s: %d attempts, download %.0f ms, %d bytes, processing %.0f ms%s",
+        event.batch_id,
+        event.index,
+        head.state.name,
+        head.attempt + 1,
+        timings.download_ms if timings else 0,
+        original.size_bytes if original else 0,
+        timings.decode_ms + timings.resize_ms + timings.encode_ms if timings else 0,
+        f", {facts.failure.code}: {facts.failure.message}" if facts.failure else "",
+        extra={"action": "item_final"},
+    )

@@ -1,0 +1,15 @@
+"""What the storage service can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class StorageSettings:
+    """Settings of the storage service; times in seconds."""
+
+    listen: str
+    """Where its gRPC server listens, `host:port` or `unix:path`."""
+    lease_s: float = 60.0
+    """How long a claim holds; prolonged while its queue lives. Twice the longest a download may take."""
