@@ -134,7 +134,8 @@ class _Download:
                     return _fetched(answer, receipt, tries, took_ms)
             except TransientError as error:
                 delay = quick_delay(error, tries, self.limits)
-                if delay is None:
+                # No pause past the end: this failure says more than the timeout that would follow.
+                if delay is None or delay >= self.deadline.left_s:
                     raise
             # Outside the handler and the answer: a pause must hold neither a connection nor a traceback.
             await self.timing.pause(delay)

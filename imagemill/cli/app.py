@@ -20,6 +20,8 @@ app = App(
     version=__version__,
     error_formatter=_in_a_sentence,
     help_format="plaintext",
+    # A switch that is off, or an empty list, needs no words.
+    default_parameter=Parameter(show_default=lambda value: str(value) if value else None),
 )
 
 Sources = Annotated[
@@ -45,7 +47,7 @@ RecipeName = Annotated[
 AllowNet = Annotated[
     tuple[str, ...],
     Parameter(
-        negative="", show_default=False,
+        negative="",
         help="A private network that URLs may lead to; may be given several times. Example: --allow-net 10.0.0.0/8",
     ),
 ]
@@ -56,7 +58,8 @@ Children = Annotated[
     int | None, Parameter(help="Rendering processes; as many as there are cores if not given. Example: --children 4")
 ]
 KeepOriginals = Annotated[
-    bool, Parameter(negative="", show_default=False, help="Keep the downloaded files in OUT/.imagemill. Example: --keep-originals")
+    bool,
+    Parameter(negative="", help="Keep the downloaded files in OUT/.imagemill. Example: --keep-originals"),
 ]
 DurabilityChoice = Annotated[
     Literal["process", "power"],
@@ -67,11 +70,19 @@ DurabilityChoice = Annotated[
 ]
 Json = Annotated[
     bool,
-    Parameter(negative="", show_default=False, help="One JSON object per change on standard output, nothing else. Example: --json | jq"),
+    Parameter(
+        negative="",
+        help="One JSON object per change on standard output, nothing else. Example: --json | jq",
+    ),
 ]
-Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", show_default=False, help="Show only errors. Example: -q")]
+Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", help="Show only errors. Example: -q")]
 Verbose = Annotated[
-    bool, Parameter(name=["--verbose", "-v"], negative="", show_default=False, help="Show the log on standard error. Example: -v 2>log")
+    bool,
+    Parameter(
+        name=["--verbose", "-v"],
+        negative="",
+        help="Show the log on standard error. Example: -v 2>log",
+    ),
 ]
 
 

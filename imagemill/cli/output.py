@@ -52,6 +52,13 @@ class LastingStream(io.TextIOBase):
         os.close(nowhere)
 
 
+def tell(text: str) -> None:
+    """Write lines for people to standard output."""
+    stream = LastingStream(sys.stdout)
+    stream.write(f"{text}\n")
+    stream.flush()
+
+
 def tell_error(message: str) -> None:
     """Write a sentence to standard error."""
     LastingStream(sys.stderr).write(f"imagemill: {message}\n")

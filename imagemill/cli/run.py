@@ -7,6 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Awaitable, Coroutine
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -69,11 +70,11 @@ def _run(options: RunOptions, opener: MillOpener, display: Display) -> ExitCode:
         recipe = load_recipe(options.recipe)
     except RecipeFileError as error:
         raise CommandError(str(error)) from error
-    sources = open_sources(options.sources, lambda: _prepared_folder(options))
-    job = Job(options, recipe, sources, survey(sources))
-    _prepared_folder(options)
-    start_logging(log_path(options), to_stderr=options.verbose)
-    return asyncio.run(_interruptible(job, opener, display))
+    with closing(open_sources(options.sources, lambda: _prepared_folder(options))) as sources:
+        job = Job(options, recipe, sources, survey(sources))
+        _prepared_folder(options)
+        start_logging(log_path(options), to_stderr=options.verbose)
+        return asyncio.run(_interruptible(job, opener, display))
 
 
 def _prepared_folder(options: RunOptions) -> Path:

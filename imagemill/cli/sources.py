@@ -52,6 +52,9 @@ class SourceList(Protocol):
     def lines(self) -> Iterator[SourceLine]:
         """Read the list from its start, in constant memory."""
 
+    def close(self) -> None:
+        """Give up what was kept for reading again."""
+
 
 class ListFile:
     """A text file of URLs."""
@@ -72,6 +75,9 @@ class ListFile:
         except OSError as error:
             raise _unreadable(self._path, error) from error
 
+    def close(self) -> None:
+        """Do nothing: the file is open only while it is read."""
+
 
 class SpooledInput:
     """Standard input, kept in a nameless file of `folder` that is gone with the process, however it ends."""
@@ -79,13 +85,17 @@ class SpooledInput:
     name = "standard input"
 
     def __init__(self, stream: BinaryIO, folder: Path) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as the process
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by close()
         shutil.copyfileobj(stream, self._file)
 
     def lines(self) -> Iterator[SourceLine]:
         """Read what came in."""
         self._file.seek(0)
         yield from _lines_of(self._file)
+
+    def close(self) -> None:
+        """Drop what came in."""
+        self._file.close()
 
 
 class UrlArguments:
@@ -100,6 +110,9 @@ class UrlArguments:
         """Give the URLs in order."""
         for url in self._urls:
             yield SourceLine(0, _UNDECODABLE.sub(_SUBSTITUTE, url.strip()))
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 def open_sources(

@@ -11,13 +11,13 @@ from imagemill.v1.batch_service_pb2 import BatchReport
 
 def summary(report: BatchReport, options: RunOptions) -> str:
     """Say what became of the batch, what failed and why, and where everything lies."""
-    lines = [_totals(report.batch), _pace(report)]
+    lines = ["", _totals(report.batch), _pace(report)]
     if report.duplicates:
         noun = "picture is" if report.duplicates == 1 else "pictures are"
         lines.append(f"{report.duplicates:,} {noun} the same as an earlier one (column duplicate_of).")
     lines += _errors(report)
     lines += _places(report.batch, options)
-    return "\n".join(line for line in lines if line)
+    return "\n".join(lines)
 
 
 def interrupted(done: int, total: int) -> str:
@@ -56,10 +56,11 @@ def _errors(report: BatchReport) -> list[str]:
         "",
         "Failed:",
         *(f"  {entry.count:>{most},}  {entry.code:<{width}}  {advice_for(entry.code)}" for entry in report.errors),
-        "",
     ]
 
 
 def _places(batch: Batch, options: RunOptions) -> list[str]:
-    lines = [f"Manifest: {options.out / 'manifest.csv'}", f"Report:   {options.out / 'report.json'}"]
-    return [f"Pictures: {options.out}", *lines] if batch.progress.succeeded else lines
+    lines = ["", f"Manifest: {options.out / 'manifest.csv'}", f"Report:   {options.out / 'report.json'}"]
+    if batch.progress.succeeded:
+        lines.insert(1, f"Pictures: {options.out}")
+    return lines

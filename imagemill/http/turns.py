@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -33,20 +34,24 @@ class Deadline:
         """Whether the time has run out."""
         return self._timeout.expired()
 
+    @property
+    def left_s(self) -> float:
+        """Seconds until the end, less than zero after it."""
+        end = self._timeout.when()
+        return math.inf if end is None else end - asyncio.get_running_loop().time()
+
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Stop the clock for the length of the block."""
-        end = self._timeout.when()
-        if end is None or self._timeout.expired():
+        if self._timeout.expired():
             yield
             return
-        loop = asyncio.get_running_loop()
-        left = end - loop.time()
+        left = self.left_s
         self._timeout.reschedule(None)
         try:
             yield
         finally:
-            self._timeout.reschedule(loop.time() + left)
+            self._timeout.reschedule(asyncio.get_running_loop().time() + left)
 
 
 class Turns:

@@ -20,6 +20,7 @@ from imagemill.cli.exits import ExitCode
 from imagemill.cli.mill import Mill
 from imagemill.cli.options import RunOptions
 from imagemill.cli.run import run_command
+from imagemill.domain.presets import PRESETS
 from imagemill.v1.batch_pb2 import Batch, Item
 from tests.unit.client.fake_mill import FakeMill, fail, serving
 
@@ -53,10 +54,11 @@ class Bench:
 
     def _remember(self, mill: FakeMill) -> None:
         mill.batches, mill.items = self.batches, self.items
+        mill.fingerprint = PRESETS["dataset-256"].fingerprint()
         self.prepare(mill)
 
     def run(self, **options: Any) -> ExitCode:
-        chosen = {"sources": (str(self.list),), "out": self.out, "recipe": "dataset-256"} | options
+        chosen: dict[str, Any] = {"sources": (str(self.list),), "out": self.out, "recipe": "dataset-256"} | options
         return run_command(RunOptions(**chosen), self.opener)
 
     def rows(self) -> list[dict[str, str]]:
@@ -157,9 +159,6 @@ def test_a_changed_list_is_refused_with_what_changed(bench: Bench, capsys: pytes
 
 
 def test_a_changed_recipe_is_refused_with_what_changed(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    bench.prepare = lambda mill: (
-        [setattr(batch, "recipe_fingerprint", "other") for batch in mill.batches.values()] and None
-    )
     bench.run()
 
     assert bench.run(recipe="half") is ExitCode.USAGE
@@ -262,7 +261,10 @@ def test_a_field_that_the_mill_refuses_is_told_to_the_user(bench: Bench, capsys:
 def test_a_list_that_changes_while_it_is_read_is_never_worked_off(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bench.prepare = lambda mill: bench.list.write_text("http://example.com/other.jpg") and None
+    def edit_the_list(mill: FakeMill) -> None:
+        bench.list.write_text("http://example.com/other.jpg")
+
+    bench.prepare = edit_the_list
 
     assert bench.run() is ExitCode.USAGE
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -66,11 +67,10 @@ def test_a_list_is_read_again_from_its_start(path: Path) -> None:
 
 
 def test_standard_input_is_kept_and_leaves_no_file(tmp_path: Path) -> None:
-    sources = SpooledInput(io.BytesIO(b"http://a/1\nhttp://a/2\n"), tmp_path)
-
-    assert list(sources.lines()) == list(sources.lines())
-    assert [line.text for line in sources.lines()] == ["http://a/1", "http://a/2"]
-    assert list(tmp_path.iterdir()) == []
+    with closing(SpooledInput(io.BytesIO(b"http://a/1\nhttp://a/2\n"), tmp_path)) as sources:
+        assert list(sources.lines()) == list(sources.lines())
+        assert [line.text for line in sources.lines()] == ["http://a/1", "http://a/2"]
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_arguments_that_are_urls_are_the_list(tmp_path: Path) -> None:

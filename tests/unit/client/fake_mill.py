@@ -54,6 +54,8 @@ class FakeMill(BatchServiceServicer):
         self.batches: dict[str, Batch] = {}
         self.items: dict[str, list[Item]] = {}
         self.outcomes: dict[str, Outcome] = {}
+        self.fingerprint = ""
+        """What new batches carry as the fingerprint of their recipe."""
         self.chunks: list[int] = []
         self.watches: list[api.WatchBatchRequest] = []
         self.breaks: list[grpc.StatusCode] = []
@@ -91,6 +93,7 @@ class FakeMill(BatchServiceServicer):
     def _opened(self, spec: api.BatchSpec) -> Batch:
         batch = Batch(state=Batch.STATE_RECEIVING, name=f"batches/{spec.batch_id}")
         batch.MergeFrom(spec.batch)
+        batch.recipe_fingerprint = self.fingerprint
         batch.create_time.GetCurrentTime()
         return batch
 
