@@ -55,6 +55,9 @@ def _downloaded(job: DownloadJob, fetched: Fetched, ref: str, key: str) -> Outco
         key=key,
     )
     next_job = ProcessJob(job.batch_id, job.index, job.attempt, ref, original, fetched.download_ms, job.recipe)
+    if not key:
+        # Nothing outlives this process that the row would have to know of.
+        return Outcome(None, next_job)
     facts = Facts(original=original, timings=Timings(download_ms=fetched.download_ms))
     return Outcome(ItemEvent(job.batch_id, job.index, job.attempt, State.DOWNLOADED, facts), next_job)
 

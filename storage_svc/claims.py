@@ -29,10 +29,8 @@ class ClaimLimits:
 
 
 async def claim_items(records: Records, claim: Claim, limits: ClaimLimits, now: float) -> list[Claimed]:
-    """Claim due items; a token that was used before returns what it claimed. Raises `RecordsUnavailable`."""
+    """Claim due items. Raises `RecordsUnavailable`."""
     async with records.write() as unit:
-        if repeated := await unit.claimed(claim.token):
-            return await _again(unit, repeated)
         active = [batch for batch in await unit.working_batches() if batch.state is BatchState.ACTIVE]
         expired = await _expired(unit, active, limits, now)
         waiting = await _waiting(unit, active, limits, now)
@@ -44,9 +42,12 @@ async def claim_items(records: Records, claim: Claim, limits: ClaimLimits, now: 
         return claimed
 
 
-async def _again(unit: Unit, repeated: Sequence[tuple[str, DueItem]]) -> list[Claimed]:
-    batches = await unit.batches({batch_id for batch_id, _ in repeated})
-    return [Claimed(batch, [item for batch_id, item in repeated if batch_id == batch.id]) for batch in batches.values()]
+async def claimed_before(records: Records, token: str) -> list[Claimed]:
+    """What a claim of this token holds, when its answer was lost. Raises `RecordsUnavailable`."""
+    async with records.write() as unit:
+        held = await unit.claimed(token)
+        batches = await unit.batches({batch_id for batch_id, _ in held})
+    return [Claimed(batch, [item for batch_id, item in held if batch_id == batch.id]) for batch in batches.values()]
 
 
 async def _expired(unit: Unit, active: Sequence[Batch], limits: ClaimLimits, now: float) -> dict[str, list[DueItem]]:

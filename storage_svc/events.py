@@ -18,10 +18,10 @@ from storage_svc.fold import fold
 log = logging.getLogger(__name__)
 
 GROUP_SIZE = 256
-GROUP_S = 0.03
-"""A group is folded when it holds this many events, or this many seconds after its first."""
 PREFETCH = 64
 """Messages, each a group of a worker's already."""
+LAST_CALL_S = 0.03
+"""How long a consumer that is to stop listens for what is on its way already, in seconds."""
 RETRY_S = 1.0
 """How long to wait for a database that is away, in seconds."""
 
@@ -29,15 +29,17 @@ RETRY_S = 1.0
 class EventConsumer:
     """Folds what workers report."""
 
-    def __init__(self, broker: Broker, records: Records, changes: Changes) -> None:
+    def __init__(self, broker: Broker, records: Records, changes: Changes, group_s: float) -> None:
+        """A group is folded when it is full, or `group_s` seconds after its first event."""
         self._broker = broker
+        self._group_s = group_s
         self._records = records
         self._changes = changes
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop` is set and everything that had arrived by then is folded."""
         async with self._broker.consume(Queue.EVENTS, PREFETCH) as deliveries:
-            while group := await _gather(deliveries, stop):
+            while group := await _gather(deliveries, stop, self._group_s):
                 await self._fold_until_done([event for _, events in group for event in events])
                 for delivery, _ in group:
                     await delivery.ack()
@@ -56,7 +58,7 @@ class EventConsumer:
 _Group = list[tuple[Delivery, list[ItemEvent]]]
 
 
-async def _gather(deliveries: AsyncIterator[Delivery], stop: asyncio.Event) -> _Group:
+async def _gather(deliveries: AsyncIterator[Delivery], stop: asyncio.Event, group_s: float) -> _Group:
     """Collect a group; empty when the consumer is to stop and nothing is left."""
     first = await _first(deliveries, stop)
     if first is None:
@@ -64,7 +66,7 @@ async def _gather(deliveries: AsyncIterator[Delivery], stop: asyncio.Event) -> _
     group: _Group = [(first, _events_of(first))]
     size = len(group[0][1])
     try:
-        async with asyncio.timeout(GROUP_S):
+        async with asyncio.timeout(group_s):
             while size < GROUP_SIZE:
                 delivery = await anext(deliveries)
                 group.append((delivery, _events_of(delivery)))
@@ -81,7 +83,7 @@ async def _first(deliveries: AsyncIterator[Delivery], stop: asyncio.Event) -> De
         await asyncio.wait((coming, stopping), return_when=asyncio.FIRST_COMPLETED)
         if not coming.done():
             # What arrived before the stop is on the queue already; nothing more is waited for.
-            await asyncio.wait((coming,), timeout=GROUP_S)
+            await asyncio.wait((coming,), timeout=LAST_CALL_S)
         return coming.result() if coming.done() else None
     finally:
         coming.cancel()

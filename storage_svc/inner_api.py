@@ -15,9 +15,9 @@ from imagemill.runtime.calls import Context
 from imagemill.v1 import storage_service_pb2 as inner
 from imagemill.v1.storage_service_pb2_grpc import StorageServiceServicer
 from storage_svc import intake
-from storage_svc.claims import Claimed, ClaimLimits, claim_items, release_claims
+from storage_svc.claims import Claimed, ClaimLimits, claim_items, claimed_before, release_claims
 
-LOOK_S = 0.05
+LOOK_S = 0.1
 """The least time between two looks for due items, in seconds: places that fall free in between are taken together."""
 POLL_S = 0.5
 """How often a waiting claim looks by itself, in seconds: retries fall due without anyone announcing them."""
@@ -53,8 +53,10 @@ class InnerApi(StorageServiceServicer):
         return inner.SealBatchResponse(batch=codec.batch_message(batch))
 
     async def ClaimItems(self, request: inner.ClaimItemsRequest, context: Context) -> inner.ClaimItemsResponse:
-        """Claim due items, waiting a while when none is due."""
+        """Claim due items, waiting a while when none is due; a token used before returns what it claimed."""
         await self._enter_epoch(request.epoch)
+        if repeated := await claimed_before(self._records, request.token):
+            return inner.ClaimItemsResponse(batches=[_claim_message(part) for part in repeated])
         deadline = time.monotonic() + request.wait.seconds + request.wait.nanos / 1e9
         limits = ClaimLimits(request.max_items, request.window, least=min(request.window // 4, request.max_items))
         with self._changes.subscribe() as hints:

@@ -53,7 +53,7 @@ async def serve(
             group.create_task(every(SWEEP_S, _sweep(records, changes), cancelled), name="cancel sweep"),
             group.create_task(every(settings.lease_s / 3, _extend(records, inner, settings.lease_s)), name="leases"),
         ]
-        await EventConsumer(broker, records, changes).run(stop)
+        await EventConsumer(broker, records, changes, settings.group_s).run(stop)
         for task in side_tasks:
             task.cancel()
 

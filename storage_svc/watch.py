@@ -36,7 +36,6 @@ _STATES: Mapping[api.WatchView.ValueType, tuple[State, ...] | None] = {
 """Which items a view tells of: none, those in these states, or (empty) all."""
 
 
-
 class Watches:
     """Follows batches for any number of callers."""
 

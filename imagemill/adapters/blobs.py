@@ -7,19 +7,27 @@ import errno
 import itertools
 import os
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from imagemill.domain.failures import FailureCode, PipelineError, TransientError
 
 _SCRATCH = "scratch"
+_FOLDERS = 3
+_JOINT = "~"
+"""Stands for the slashes within a file's name; no segment of a key has it."""
 
 
 class LocalBlobs:
-    """See `ports.blobs.Blobs`. Keys are paths under `root`; scratch files left by a crash are removed at the start."""
+    """See `ports.blobs.Blobs`. Scratch files left by a crash are removed at the start.
+
+    A key's first three segments are folders. The rest becomes one file name, in a folder named by its first two
+    characters: a folder for each picture would cost more than the picture's own entry.
+    """
 
     def __init__(self, root: Path, *, survive_power_loss: bool = False) -> None:
         self._root = root
+        self._root_text = str(root)
         self._survive_power_loss = survive_power_loss
         self._scratch = root / _SCRATCH
         self._numbers = itertools.count()
@@ -32,12 +40,11 @@ class LocalBlobs:
 
     def adopt(self, path: Path, key: str) -> None:
         """Rename the file at `path` to its key. Raises `TransientError` when the disk refuses."""
-        target = f"{self._root}/{key}"
+        target = self._file(key)
         try:
             try:
                 os.replace(path, target)
             except FileNotFoundError:
-                # Every original has a folder of its own; only its first render finds it missing.
                 os.makedirs(os.path.dirname(target), exist_ok=True)
                 os.replace(path, target)
         except OSError as error:
@@ -45,7 +52,7 @@ class LocalBlobs:
 
     def contains(self, keys: Sequence[str]) -> bool:
         """Whether there is a file under every key."""
-        return all(os.path.exists(f"{self._root}/{key}") for key in keys)
+        return all(os.path.exists(self._file(key)) for key in keys)
 
     async def settle(self, keys: Sequence[str]) -> None:
         """Sync the files and their folders, when power loss shall be survived; a rename alone survives a kill."""
@@ -53,9 +60,9 @@ class LocalBlobs:
             await asyncio.to_thread(self._sync, keys)
 
     def _sync(self, keys: Sequence[str]) -> None:
-        paths = [f"{self._root}/{key}" for key in keys]
-        # A new folder is durable only when its parent is, up to the batch's own.
-        folders = {path.rsplit("/", up)[0] for path in paths for up in (1, 2, 3)}
+        paths = [self._file(key) for key in keys]
+        # A new folder is durable only when its parent is.
+        folders = {path.rsplit("/", up)[0] for path in paths for up in (1, 2)}
         try:
             for path in (*paths, *sorted(folders, reverse=True)):
                 descriptor = os.open(path, os.O_RDONLY)
@@ -68,17 +75,30 @@ class LocalBlobs:
 
     def local_path(self, key: str) -> Path:
         """The file of a blob."""
-        return self._root / key
+        return Path(self._file(key))
 
-    async def keys(self, prefix: str) -> AsyncIterator[str]:
-        """All keys under a prefix."""
-        for folder, _, names in os.walk(self._root / prefix):
-            for name in names:
-                yield os.path.relpath(os.path.join(folder, name), self._root)
+    def keys(self, prefix: str) -> list[str]:
+        """All keys that begin with `prefix`, in no order."""
+        folder = self._root.joinpath(*prefix.split("/")[:_FOLDERS])
+        found = (os.path.join(where, name) for where, _, names in os.walk(folder) for name in names)
+        keys = (self._key(path) for path in found)
+        return [key for key in keys if key.startswith(prefix)]
 
     async def delete_prefix(self, prefix: str) -> None:
-        """Delete everything under a prefix."""
-        await asyncio.to_thread(shutil.rmtree, self._root / prefix, True)
+        """Delete everything whose key begins with `prefix`."""
+        await asyncio.to_thread(self._delete, prefix)
+
+    def _delete(self, prefix: str) -> None:
+        for key in self.keys(prefix):
+            os.unlink(self._file(key))
+
+    def _file(self, key: str) -> str:
+        *folders, rest = key.split("/", _FOLDERS)
+        return "/".join((self._root_text, *folders, rest[:2], rest.replace("/", _JOINT)))
+
+    def _key(self, path: str) -> str:
+        *folders, _, name = os.path.relpath(path, self._root).split("/")
+        return "/".join((*folders, name.replace(_JOINT, "/")))
 
 
 def store_error(error: OSError) -> PipelineError:

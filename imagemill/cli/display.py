@@ -135,7 +135,7 @@ def progress_line(progress: RunProgress) -> str:
     parts = [f"{progress.done:,} of {progress.total:,} done{share}"]
     if progress.counts.items_per_second and progress.done < progress.total:
         parts.append(f"{progress.counts.items_per_second:.1f}/s")
-    if progress.eta_s is not None and progress.done < progress.total:
+    if progress.eta_s and progress.done < progress.total:
         parts.append(f"about {duration_text(progress.eta_s)} left")
     for count, word in ((progress.counts.failed, "failed"), (progress.counts.skipped, "skipped")):
         if count:

@@ -85,7 +85,7 @@ def _bar(progress: RunProgress) -> RenderableType:
     figures = [f"{progress.done:,}/{progress.total:,}", f"{progress.done * 100 // progress.total} %"]
     if progress.done < progress.total:
         figures.append(f"{progress.counts.items_per_second:.1f}/s")
-        if progress.eta_s is not None:
+        if progress.eta_s:
             figures.append(f"{duration_text(progress.eta_s)} left")
     row.add_row(ProgressBar(total=progress.total, completed=progress.done), "  ".join(figures))
     return row
@@ -111,10 +111,13 @@ def _counts(progress: RunProgress) -> RenderableType:
 
 
 def _failures(items: list[Item]) -> RenderableType:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    for style in ("dim", "red", "", "dim"):
-        table.add_column(style=style, no_wrap=True, overflow="ellipsis")
+    table = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    # Index and code are never shortened; source and message share what is left.
+    table.add_column(style="dim", no_wrap=True, min_width=6)
+    table.add_column(style="red", no_wrap=True, min_width=max(len(item.failure.code) for item in items))
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=2)
+    table.add_column(style="dim", no_wrap=True, overflow="ellipsis", ratio=3)
     for item in items:
-        source, message = readable(item.source, 50), readable(item.failure.message, 100)
+        source, message = readable(item.source, 200), readable(item.failure.message, 200)
         table.add_row(Text(f"{item.index:06d}"), Text(item.failure.code), Text(source), Text(message))
     return table

@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Self
 
 from imagemill.cli.records import TIMINGS, state_name
-from imagemill.domain.failures import FailureCode
 from imagemill.domain.names import picture_name
 from imagemill.v1.batch_pb2 import Item
 
@@ -83,7 +82,7 @@ def row(item: Item, variants: Sequence[str]) -> list[object]:
         safe_cell(item.source),
         state_name(item),
         item.failure.code,
-        _message(item),
+        item.failure.message,
         item.failure.http_status or original.http_status or "",
         item.attempts,
         original.sha256,
@@ -101,13 +100,6 @@ def safe_cell(text: str) -> str:
     """Make a foreign text safe to open: no control characters, and no start that a spreadsheet takes for a formula."""
     shown = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
     return f"'{shown}" if text.startswith(_FORMULA_STARTS) else shown
-
-
-def _message(item: Item) -> str:
-    # Of a bad line the owner must find the place in the list; the URL of any other item does that.
-    if item.failure.code == FailureCode.SOURCE_INVALID and item.source_row:
-        return f"Line {item.source_row}: {item.failure.message}"
-    return item.failure.message
 
 
 def _timings(item: Item) -> list[object]:

@@ -29,6 +29,10 @@ from imagemill.wiring.changes import open_changes
 from imagemill.wiring.records import open_records
 from storage_svc.settings import StorageSettings
 
+FOLD_S = 0.1
+"""How long events are gathered, in seconds: one process tree makes too few for shorter groups to be worth their
+transactions."""
+
 log = logging.getLogger(__name__)
 
 
@@ -99,10 +103,9 @@ async def open_mill(settings: EmbeddedSettings) -> AsyncIterator[Mill]:
             _Service(name) for name in ("gateway", "downloader", "processor", "storage")
         )
         store_ready, front_ready = asyncio.Event(), asyncio.Event()
+        storage_settings = StorageSettings(storage_target, group_s=FOLD_S)
         store.start(
-            storage_svc.service.serve(
-                StorageSettings(storage_target), broker, records, changes, ready=store_ready, stop=store.stop
-            )
+            storage_svc.service.serve(storage_settings, broker, records, changes, ready=store_ready, stop=store.stop)
         )
         rendering.start(
             processor_svc.service.serve(

@@ -14,7 +14,7 @@ O6  An original's place is given back when its reference is released; releasing 
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,11 +39,11 @@ class Blobs(Protocol):
     def local_path(self, key: str) -> Path:
         """The file of a blob, for readers on this machine."""
 
-    def keys(self, prefix: str) -> AsyncIterator[str]:
-        """All keys under a prefix."""
+    def keys(self, prefix: str) -> Iterable[str]:
+        """All keys that begin with `prefix`, in no order."""
 
     async def delete_prefix(self, prefix: str) -> None:
-        """Delete everything under a prefix (O4)."""
+        """Delete everything whose key begins with `prefix` (O4)."""
 
 
 class Draft(Protocol):

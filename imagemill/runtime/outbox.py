@@ -21,6 +21,10 @@ GROUP_SIZE = 256
 GROUP_S = 0.03
 """A group is published when it holds this many outcomes, or this many seconds after its first."""
 
+ADVISORY_S = 0.5
+"""How long an advisory event is held back, in seconds. Most are outrun by the outcome they announce, and each that is
+not sent spares a row its move; what takes longer than this is worth showing."""
+
 RETRY_S = 1.0
 """How long to wait for a broker that is away, in seconds."""
 
@@ -29,7 +33,7 @@ NextT = TypeVar("NextT")
 
 @dataclass(slots=True)
 class _Entry(Generic[NextT]):
-    event: ItemEvent
+    event: ItemEvent | None
     next_job: NextT | None
     keys: tuple[str, ...]
     done: Callable[[], Awaitable[None]] | None
@@ -53,18 +57,36 @@ class Outbox(Generic[NextT]):
         self._encode_next = encode_next
         self._settle = settle
         self._entries: list[_Entry[NextT]] = []
+        self._advisory: dict[tuple[str, int], tuple[float, ItemEvent]] = {}
         self._came = asyncio.Event()
         self._full = asyncio.Event()
         self._publisher: asyncio.Task[None] | None = None
         self._group: asyncio.Task[None] | None = None
+        self._advisory_timer: asyncio.TimerHandle | None = None
 
-    def tell(self, event: ItemEvent, done: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Publish an event; advisory when nobody waits for it."""
-        self._add(_Entry(event, None, (), done, None))
+    def announce(self, event: ItemEvent) -> None:
+        """Publish an advisory event, unless the item's outcome comes soon."""
+        self._advisory[event.key] = (asyncio.get_running_loop().time() + ADVISORY_S, event)
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        """Wake the publisher when the oldest advisory event is due; one timer serves all."""
+        if self._advisory_timer is None and self._advisory:
+            due, _ = next(iter(self._advisory.values()))
+            self._advisory_timer = asyncio.get_running_loop().call_at(due, self._advisory_is_due)
+
+    def _advisory_is_due(self) -> None:
+        self._advisory_timer = None
+        self._came.set()
+
+    def tell(self, event: ItemEvent, done: Callable[[], Awaitable[None]]) -> None:
+        """Publish an event."""
+        self._add(event.key, _Entry(event, None, (), done, None))
 
     def put(
         self,
-        event: ItemEvent,
+        key: tuple[str, int],
+        event: ItemEvent | None,
         next_job: NextT | None,
         keys: tuple[str, ...],
         *,
@@ -72,9 +94,10 @@ class Outbox(Generic[NextT]):
         failed: Callable[[Exception], ItemEvent],
     ) -> None:
         """Publish an outcome, its blobs durable before; `failed` makes the event to send if they can't be made so."""
-        self._add(_Entry(event, next_job, keys, done, failed))
+        self._add(key, _Entry(event, next_job, keys, done, failed))
 
-    def _add(self, entry: _Entry[NextT]) -> None:
+    def _add(self, key: tuple[str, int], entry: _Entry[NextT]) -> None:
+        self._advisory.pop(key, None)
         self._entries.append(entry)
         self._came.set()
         if len(self._entries) >= GROUP_SIZE:
@@ -90,6 +113,8 @@ class Outbox(Generic[NextT]):
         assert self._publisher is not None
         self._publisher.cancel()
         await asyncio.gather(self._publisher, return_exceptions=True)
+        if self._advisory_timer is not None:
+            self._advisory_timer.cancel()
         if self._group is not None:
             await self._group
         await self._publish_group()
@@ -107,21 +132,29 @@ class Outbox(Generic[NextT]):
             await asyncio.shield(self._group)
 
     async def _publish_group(self) -> None:
-        entries, self._entries = self._entries, []
+        entries = [*self._due_advisories(), *self._entries]
+        self._entries = []
         self._came.clear()
         self._full.clear()
+        self._set_timer()
         if not entries:
             return
         await self._settle_group(entries)
         next_jobs = [entry.next_job for entry in entries if entry.next_job is not None]
         if next_jobs and self._next_queue and self._encode_next:
             await self._publish(self._next_queue, self._encode_next(next_jobs))
-        events = reduce_events(entry.event for entry in entries).values()
-        body = messages_pb2.ItemEvents(events=[codec.event_message(event) for event in events])
-        await self._publish(Queue.EVENTS, [body.SerializeToString()])
+        events = reduce_events(entry.event for entry in entries if entry.event is not None).values()
+        if events:
+            body = messages_pb2.ItemEvents(events=[codec.event_message(event) for event in events])
+            await self._publish(Queue.EVENTS, [body.SerializeToString()])
         for entry in entries:
             if entry.done is not None:
                 await entry.done()
+
+    def _due_advisories(self) -> list[_Entry[NextT]]:
+        now = asyncio.get_running_loop().time()
+        due = [key for key, (when, _) in self._advisory.items() if when <= now]
+        return [_Entry(self._advisory.pop(key)[1], None, (), None, None) for key in due]
 
     async def _settle_group(self, entries: Sequence[_Entry[NextT]]) -> None:
         keys = [key for entry in entries for key in entry.keys]

@@ -52,9 +52,12 @@ NextT = TypeVar("NextT")
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[NextT]):
-    """What came of a job: an event for its row, a job for the next stage, and the blobs both speak of."""
+    """What came of a job: an event for its row, a job for the next stage, and the blobs both speak of.
 
-    event: ItemEvent
+    An outcome without an event leaves it to the next stage to report on the item.
+    """
+
+    event: ItemEvent | None
     next_job: NextT | None = None
     keys: tuple[str, ...] = ()
 
@@ -159,7 +162,7 @@ class Stage(Generic[JobT, NextT]):
         if job.batch_id in self._cancelled:
             await self._give_up(job, message)
             return
-        self._outbox.tell(ItemEvent(job.batch_id, job.index, job.attempt, self._work.running))
+        self._outbox.announce(ItemEvent(job.batch_id, job.index, job.attempt, self._work.running))
         try:
             outcome = await self._work.handle(job)
         except asyncio.CancelledError:
@@ -169,11 +172,12 @@ class Stage(Generic[JobT, NextT]):
             self._outbox.tell(self._failed(job, error), done=message.job_is_out)
             return
         self._outbox.put(
+            (job.batch_id, job.index),
             outcome.event,
             outcome.next_job,
             outcome.keys,
             done=message.job_is_out,
-            failed=lambda e: self._failed(job, e),
+            failed=lambda error: self._failed(job, error),
         )
 
     async def _give_up(self, job: JobT, message: _Message | None) -> None:

@@ -79,16 +79,6 @@ def test_a_failed_item_has_its_failure_and_empty_cells(tmp_path: Path) -> None:
     assert [row[name] for name in ("sha256", "bytes", "duplicate_of", "download_ms", "a")] == [""] * 5
 
 
-def test_a_bad_line_is_found_by_its_number(tmp_path: Path) -> None:
-    item = Item(
-        source="x", source_row=12, state=Item.STATE_FAILED, failure=Failure(code="SOURCE_INVALID", message="No URL.")
-    )
-
-    (row,) = written(tmp_path, [item], [])
-
-    assert row["error_message"] == "Line 12: No URL."
-
-
 def test_a_variant_that_is_called_like_a_column_gets_a_column_of_its_own(tmp_path: Path) -> None:
     item = succeeded()
     item.renders[0].variant = "format"
