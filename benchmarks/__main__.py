@@ -42,10 +42,15 @@ def main() -> int:
     corpus.ensure(choices.folder)
     print(f"job {job.name}: {job.describes}; {choices.images} images, {choices.rounds} rounds, {os.cpu_count()} cores")
     results = []
-    with serving(choices.folder) as address:
-        for result in _alternate(runners, job, choices, address):
-            print(result.line(), flush=True)
-            results.append(result)
+    try:
+        with serving(choices.folder) as address:
+            for result in _alternate(runners, job, choices, address):
+                print(result.line(), flush=True)
+                results.append(result)
+    finally:
+        # Not between the runs: ext4 searches past inodes that were deleted seconds ago, so that a run that creates
+        # files pays 1 ms a picture for what the one before it deleted.
+        shutil.rmtree(choices.folder / "runs", ignore_errors=True)
     return _conclude(results, names[0], choices)
 
 
@@ -69,7 +74,7 @@ def _alternate(runners: list[Runner], job: Job, choices: argparse.Namespace, add
         # Each goes first in turn: the one that follows finds the machine warmer.
         turn = round_ % len(runners)
         for runner in runners[turn:] + runners[:turn]:
-            output = choices.folder / "runs" / f"{runner.name}-{round_}"
+            output = choices.folder / "runs" / f"{time.time_ns()}-{runner.name}-{round_}"
             yield _one(runner, Run(job, choices.images, urls, output), round_)
 
 
@@ -79,7 +84,6 @@ def _one(runner: Runner, run: Run, round_: int) -> Result:
     Raises:
         WrongOutput: the run failed, or did something else than the job.
     """
-    shutil.rmtree(run.output, ignore_errors=True)
     run.output.parent.mkdir(parents=True, exist_ok=True)
     os.sync()  # what earlier runs wrote is not to be paid for by this one
     log = run.output.with_suffix(".log")
@@ -87,7 +91,6 @@ def _one(runner: Runner, run: Run, round_: int) -> Result:
     if usage.exit_code or usage.left_behind:
         raise WrongOutput(f"{runner.name} ended with {usage.exit_code}, {usage.left_behind} processes left; see {log}")
     pictures = check(run.job, run.photographs, runner.pictures(run))
-    shutil.rmtree(run.output)
     return Result(runner.name, run.job.name, round_, run.photographs, pictures, usage)
 
 

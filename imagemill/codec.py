@@ -11,8 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from imagemill.domain.batches import Batch
 from imagemill.domain.failures import Failure, FailureCode
-from imagemill.domain.items import Facts, ItemEvent, Original, Render, State, Timings
-from imagemill.ports.records import ItemRow
+from imagemill.domain.items import Facts, ItemEvent, ItemRow, Original, Render, State, Timings
 from imagemill.v1 import batch_pb2, messages_pb2, recipe_pb2
 
 

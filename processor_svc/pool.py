@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import logging
 import os
 from collections import deque
 from collections.abc import Coroutine
@@ -13,13 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import structlog
-
 from imagemill.domain.failures import FailureCode, PermanentError, PipelineError, TransientError
 from processor_svc.jobs import RenderJob, RenderResult, error_of
 from processor_svc.spawning import ChildProcess
 
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 _OUTSTANDING = 2
 """Jobs a child holds: the one it works at and the next, so that it never waits for its parent."""
@@ -201,7 +200,7 @@ class RenderPool:
         if asyncio.get_running_loop().time() - due > _STALL_S:
             self._start_timer(child)
             return
-        _log.warning("A rendering process took too long.", action="render_overdue", pid=child.process.pid)
+        _log.warning("Rendering process %d took too long.", child.process.pid, extra={"action": "render_overdue"})
         limit = f"{self._settings.deadline_s:g}"
         child.tasks.popleft()
         child.process.kill()
@@ -285,9 +284,9 @@ class RenderPool:
 
     async def _reap(self, child: _Child) -> None:
         code = await child.process.ended()
-        level = _log.debug if child.retired or self._closed else _log.warning
-        complaints = child.process.complaints
-        level("A rendering process ended.", action="child_ended", pid=child.process.pid, code=code, stderr=complaints)
+        level = logging.DEBUG if child.retired or self._closed else logging.WARNING
+        facts = (child.process.pid, code, child.process.complaints)
+        _log.log(level, "Rendering process %d ended with %d: %s", *facts, extra={"action": "child_ended"})
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -315,7 +314,7 @@ def _settle(task: _Task, answer: dict[str, Any]) -> None:
         error: PipelineError = error_of(answer["failure"])
         if answer["detail"]:
             code = error.failure.code.value
-            _log.info("A picture could not be rendered.", action="render_failed", code=code, detail=answer["detail"])
+            _log.info("Not rendered, %s: %s", code, answer["detail"], extra={"action": "render_failed"})
         task.fail(error)
     elif task.answered.done():
         task.discard()

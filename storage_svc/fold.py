@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 
 from imagemill.domain.batches import Batch, BatchState
 from imagemill.domain.items import Facts, Head, ItemEvent, State, advance, facts_after, reduce_events
@@ -64,7 +65,8 @@ def _move(batch: Batch, old: Head, new: Head, event: ItemEvent, now: float) -> M
     return Move(
         batch_id=batch.id,
         index=event.index,
-        head=new,
+        # An event proves that the item was taken up, also when its claim was handed back before the event was folded.
+        head=replace(new, claims=max(new.claims, 1)) if new.state is not State.PENDING else new,
         revision=batch.revision,
         due_at=now + event.delay_s if new.state is State.PENDING else 0.0,
         finished_at=now if new.state.is_final else None,

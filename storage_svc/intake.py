@@ -47,7 +47,7 @@ async def append_items(records: Records, batch_id: str, items: Sequence[NewItem]
             if set(await unit.heads(batch_id, [item.index for item in items])) >= {item.index for item in items}:
                 return
             raise _sealed(batch_id)
-        new = await unit.insert_items(batch_id, items, batch.revision)
+        new = await unit.insert_items(batch_id, items, batch.revision, now)
         for item in items:
             if item.index in new:
                 batch.counts.add(item.state)

@@ -32,6 +32,7 @@ _STATES: Mapping[api.WatchView.ValueType, tuple[State, ...] | None] = {
     api.WATCH_VIEW_PROGRESS: None,
     api.WATCH_VIEW_FAILURES: (State.FAILED,),
     api.WATCH_VIEW_ITEMS: (),
+    api.WATCH_VIEW_RESULTS: tuple(state for state in State if state.is_final),
 }
 """Which items a view tells of: none, those in these states, or (empty) all."""
 

@@ -79,7 +79,8 @@ class LocalBlobs:
 
     def keys(self, prefix: str) -> list[str]:
         """All keys that begin with `prefix`, in no order."""
-        folder = self._root.joinpath(*prefix.split("/")[:_FOLDERS])
+        # The last segment may be the beginning of one: it names no folder.
+        folder = self._root.joinpath(*prefix.split("/")[:-1][:_FOLDERS])
         found = (os.path.join(where, name) for where, _, names in os.walk(folder) for name in names)
         keys = (self._key(path) for path in found)
         return [key for key in keys if key.startswith(prefix)]

@@ -8,6 +8,7 @@ _C = FailureCode
 
 ADVICE: dict[FailureCode, str] = {
     _C.SOURCE_INVALID: "not a URL that can be fetched; correct the line, the manifest says where",
+    _C.SKIPPED_BY_INPUT: "marked in the list as not to be run",
     _C.ADDRESS_DENIED: "a private or reserved address; if it is yours, name its network with --allow-net",
     _C.DNS_FAILED: "the host has no address; check its spelling, or this machine's name servers",
     _C.CONNECT_TIMEOUT: "the host did not answer; try later, or look at this machine's network",

@@ -9,9 +9,8 @@ from typing import Protocol, TextIO, cast
 
 from imagemill.cli.exits import ExitCode
 from imagemill.cli.output import LastingStream
-from imagemill.cli.progress import RunProgress, duration_text, readable
+from imagemill.cli.progress import RunProgress, duration_text
 from imagemill.cli.records import batch_record, item_record
-from imagemill.v1.batch_pb2 import Item
 from imagemill.v1.batch_service_pb2 import BatchUpdate
 
 LINE_EVERY_S = 5.0
@@ -141,11 +140,6 @@ def progress_line(progress: RunProgress) -> str:
         if count:
             parts.append(f"{count:,} {word}")
     return " · ".join(parts)
-
-
-def failure_line(item: Item) -> str:
-    """Say in one line which item failed and why."""
-    return f"{item.index:06d}  {item.failure.code}  {readable(item.source, 60)}  {readable(item.failure.message, 120)}"
 
 
 def _json_line(line: dict[str, object]) -> str:

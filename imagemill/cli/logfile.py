@@ -9,8 +9,6 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import structlog
-
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
@@ -33,24 +31,10 @@ def start_logging(path: Path, *, to_stderr: bool) -> None:
         handlers.append(logging.StreamHandler(sys.stderr))
     logging.basicConfig(level=logging.INFO, format=_FORMAT, handlers=handlers, force=True)
     logging.captureWarnings(True)
-    _join_structlog()
     # A full disk must not fill the terminal with tracebacks of the logging itself.
     logging.raiseExceptions = False
     sys.unraisablehook = _log_unraisable
     threading.excepthook = _log_thread_failure
-
-
-def _join_structlog() -> None:
-    """Lead structlog's events into the same log; by itself it writes to standard output."""
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            structlog.processors.format_exc_info,
-            structlog.processors.KeyValueRenderer(key_order=["event"]),
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
-    )
 
 
 def _log_unraisable(lost: UnraisableHookArgs) -> None:

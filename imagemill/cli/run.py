@@ -28,7 +28,7 @@ from imagemill.cli.sources import open_sources, survey
 from imagemill.cli.summary import interrupted, summary
 from imagemill.client import MillClient, MillError
 from imagemill.v1.batch_pb2 import Batch
-from imagemill.v1.batch_service_pb2 import WATCH_VIEW_ITEMS, BatchReport
+from imagemill.v1.batch_service_pb2 import WATCH_VIEW_ITEMS, WATCH_VIEW_RESULTS, BatchReport
 
 T = TypeVar("T")
 
@@ -101,10 +101,11 @@ async def _interruptible(job: Job, opener: MillOpener, display: Display) -> Exit
     with Interrupts(stopping, last_words) as interrupts:
         try:
             return await _in_mill(job, opener, display, progress)
-        except (Exception, asyncio.CancelledError):
+        except (Exception, asyncio.CancelledError) as error:
             if interrupts.code is None:
                 raise
-            _LOGGER.info("Stopped by a signal.", exc_info=True)
+            unforeseen = None if isinstance(error, asyncio.CancelledError) else error
+            _LOGGER.info("Stopped by a signal.", exc_info=unforeseen)
             raise CommandError(interrupted(progress.done, progress.total), interrupts.code) from None
 
 
@@ -169,7 +170,9 @@ class Run:
         return ExitCode.SOME_FAILED if counts.failed or counts.cancelled else ExitCode.OK
 
     async def _follow(self, batch: Batch, pictures: PictureFolder) -> None:
-        async for update in self._client.watch(batch.name, view=WATCH_VIEW_ITEMS):
+        # Each change costs its telling; only --json shows those in between.
+        view = WATCH_VIEW_ITEMS if self._job.options.json else WATCH_VIEW_RESULTS
+        async for update in self._client.watch(batch.name, view=view):
             self._progress.hear(update)
             self._display.updated(update)
             if update.items:

@@ -44,7 +44,9 @@ def _totals(batch: Batch) -> str:
 def _pace(report: BatchReport) -> str:
     seconds = report.active_duration.ToTimedelta().total_seconds()
     megabytes = report.batch.progress.downloaded_bytes / 1e6
-    return f"Took {duration_text(seconds)} at {report.items_per_second:.1f} items/s; {megabytes:,.1f} MB downloaded."
+    # A rate over less than a second says nothing.
+    rate = f" at {report.items_per_second:,.1f} items/s" if seconds >= 1 else ""
+    return f"Took {duration_text(seconds)}{rate}; {megabytes:,.1f} MB downloaded."
 
 
 def _errors(report: BatchReport) -> list[str]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import grpc
 from google.protobuf.any_pb2 import Any
-from google.rpc import error_details_pb2  # type: ignore[import-untyped]  # ships without types
+from google.rpc import error_details_pb2
 from grpc.aio import AioRpcError
 from grpc_status import rpc_status  # type: ignore[import-untyped]  # ships without types
 

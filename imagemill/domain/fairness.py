@@ -27,14 +27,14 @@ def share(room: int, window: int, demands: Sequence[Demand]) -> dict[str, int]:
     what is left goes to whoever wants more. No batch but one alone takes the last quarter of the window.
     """
     shares: dict[str, int] = {}
+    ceiling = window if len(demands) == 1 else window - window // RESERVED
     weights = sum(demand.priority for demand in demands)
     by_need = sorted(demands, key=lambda demand: demand.in_flight / demand.priority)
     for demand in by_need:
-        fair = max(window * demand.priority // weights, 1)
+        fair = min(max(window * demand.priority // weights, 1), ceiling)
         granted = max(min(fair - demand.in_flight, demand.waiting, room), 0)
         shares[demand.batch_id] = granted
         room -= granted
-    ceiling = window if len(demands) == 1 else window - window // RESERVED
     for demand in by_need:
         held = demand.in_flight + shares[demand.batch_id]
         extra = max(min(ceiling - held, demand.waiting - shares[demand.batch_id], room), 0)

@@ -124,6 +124,21 @@ class Head:
     claims: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    """An item as a reader sees it."""
+
+    batch_id: str
+    index: int
+    source: str
+    source_row: int
+    head: Head
+    facts: Facts
+    duplicate_of: int | None
+    revision: int
+    finished_at: float | None
+
+
 MAX_CLAIMS = 10
 """An item that was started and not heard of again this often takes its workers down; it fails."""
 
@@ -150,9 +165,14 @@ def advance(head: Head, event: ItemEvent) -> Head | None:
             state = State.FAILED if head.claims >= MAX_CLAIMS else State.PENDING
             return None if head.state is State.PENDING else Head(state, head.attempt, head.claims)
         return Head(State.PENDING, event.attempt + 1, 0)
-    if event.attempt == head.attempt and event.state <= head.state:
+    if event.attempt == head.attempt and (event.state <= head.state or _is_late(head, event)):
         return None
     return Head(event.state, event.attempt, head.claims)
+
+
+def _is_late(head: Head, event: ItemEvent) -> bool:
+    """Whether an event tells of work on a row that waits: it is on no queue, and in flight nobody would claim it."""
+    return head.state is State.PENDING and event.state.is_in_flight
 
 
 def facts_after(head: Head, event: ItemEvent) -> Facts:

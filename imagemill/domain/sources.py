@@ -19,6 +19,9 @@ LONGEST_STEM = 60
 _SCHEMES = ("http", "https")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _HOST_BREAKERS = re.compile(r"[\s\\<>\"^`{|}%]")
+_LIKE_A_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|[^\s/]+\.[^\s/]+(/|$)")
+"""A scheme, or a host in front of a path: what is neither has worse troubles than a space."""
+_NO_URL = "This does not look like a URL; it must start with http:// or https://."
 _LAST_EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,5}$")
 _NOT_IN_STEM = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -67,6 +70,8 @@ def _refuse_unreadable(url: str) -> None:
         raise _invalid(f"The URL has {len(url):,} characters, more than the {LONGEST_URL:,} that the mill takes.")
     if _UNPRINTABLE.search(url):
         raise _invalid("The URL holds a control character; remove it, or write it percent-encoded.")
+    if not _LIKE_A_URL.match(url):
+        raise _invalid(_NO_URL)
     if re.search(r"\s", url):
         raise _invalid("The URL holds a space; write it as %20.")
 
@@ -90,7 +95,7 @@ def _refuse_scheme(url: str, scheme: str) -> None:
         raise _invalid(f"Two slashes are missing after '{scheme}:'; write {scheme}://.")
     if scheme and "." not in scheme and url[len(scheme)] == ":" and not url[len(scheme) + 1 :][:1].isdigit():
         raise _invalid(f"'{scheme[:20]}' is not a scheme the mill fetches; use http:// or https://.")
-    raise _invalid("This does not look like a URL; it must start with http:// or https://.")
+    raise _invalid(_NO_URL)
 
 
 def _refuse_authority(parts: SplitResult) -> None:

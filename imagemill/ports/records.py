@@ -8,7 +8,8 @@ R3  Inserting an item whose key exists changes nothing, and says so.
 R4  Every change of an item that a reader could see carries a revision above all earlier ones of its batch, and
     becomes visible together with the batch's new revision.
 R5  Due items come in the order of their due time, then of their index, never one that another claim holds.
-R6  Pages neither repeat nor leave out a row that did not change in between.
+R6  A unit whose caller is cancelled is rolled back and holds nothing: the next one goes on at once.
+R7  Pages neither repeat nor leave out a row that did not change in between.
 
 Times are seconds since the epoch.
 """
@@ -22,7 +23,7 @@ from typing import Protocol
 
 from imagemill.domain.batches import Batch
 from imagemill.domain.failures import Failure
-from imagemill.domain.items import Facts, Head, Original, State
+from imagemill.domain.items import Facts, Head, ItemRow, Original, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +81,6 @@ class Twin:
 
 
 @dataclass(frozen=True, slots=True)
-class ItemRow:
-    """An item as a reader sees it."""
-
-    batch_id: str
-    index: int
-    source: str
-    source_row: int
-    head: Head
-    facts: Facts
-    duplicate_of: int | None
-    revision: int
-    finished_at: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class Spread:
     """Percentiles of a duration in milliseconds."""
 
@@ -122,7 +108,7 @@ class Unit(Protocol):
     async def save_batch(self, batch: Batch) -> None:
         """Write a batch's state, counts and revision."""
 
-    async def insert_items(self, batch_id: str, items: Sequence[NewItem], revision: int) -> set[int]:
+    async def insert_items(self, batch_id: str, items: Sequence[NewItem], revision: int, now: float) -> set[int]:
         """Add items, numbering revisions from `revision + 1`; the indexes that were new (R3)."""
 
     async def heads(self, batch_id: str, indexes: Collection[int]) -> dict[int, Head]:
@@ -171,7 +157,7 @@ class View(Protocol):
     async def items(
         self, batch_id: str, after: int, limit: int, states: Collection[State] = (), codes: Collection[str] = ()
     ) -> list[ItemRow]:
-        """Items by index, above `after` (R6)."""
+        """Items by index, above `after` (R7)."""
 
     async def changed_items(
         self, batch_id: str, after_revision: int, up_to: int, limit: int, states: Collection[State] = ()

@@ -36,6 +36,8 @@ class _WatchViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WatchView.V
     """The batch, and items that failed."""
     WATCH_VIEW_ITEMS: _WatchView.ValueType  # 3
     """The batch, and every item that changed."""
+    WATCH_VIEW_RESULTS: _WatchView.ValueType  # 4
+    """The batch, and items that became final."""
 
 class WatchView(_WatchView, metaclass=_WatchViewEnumTypeWrapper):
     """How much a watch tells."""
@@ -48,6 +50,8 @@ WATCH_VIEW_FAILURES: WatchView.ValueType  # 2
 """The batch, and items that failed."""
 WATCH_VIEW_ITEMS: WatchView.ValueType  # 3
 """The batch, and every item that changed."""
+WATCH_VIEW_RESULTS: WatchView.ValueType  # 4
+"""The batch, and items that became final."""
 Global___WatchView: _TypeAlias = WatchView  # noqa: Y015
 
 @_typing.final

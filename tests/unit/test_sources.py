@@ -37,7 +37,7 @@ def test_a_good_url_comes_back_as_it_was_written(url: str) -> None:
         ("example.com/a.jpg", "does not look like a URL"),
         ("localhost:8080/a.jpg", "does not look like a URL"),
         ("//example.com/a.jpg", "does not look like a URL"),
-        ("just words", "space"),
+        ("just words", "does not look like a URL"),
         ("http:/example.com/a.jpg", "slashes are missing"),
         ("http://", "no host"),
         ("http:///a.jpg", "no host"),

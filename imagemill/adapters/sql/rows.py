@@ -11,8 +11,7 @@ from sqlalchemy import RowMapping
 from imagemill.adapters.sql.schema import COUNT_COLUMNS
 from imagemill.domain.batches import Batch, BatchState, Counts
 from imagemill.domain.failures import Failure, FailureCode
-from imagemill.domain.items import Facts, Head, Original, Render, State, Timings
-from imagemill.ports.records import ItemRow
+from imagemill.domain.items import Facts, Head, ItemRow, Original, Render, State, Timings
 
 FACT_COLUMNS = (
     "error_code", "error_message", "http_status",

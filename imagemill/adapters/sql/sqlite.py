@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from imagemill.adapters.sql.rows import FACT_COLUMNS, fact_values
 from imagemill.adapters.sql.schema import SCHEMA_VERSION, meta, metadata
+from imagemill.adapters.sql.steady import steady_transaction
 from imagemill.adapters.sql.unit import SqlUnit
 from imagemill.adapters.sql.views import SqlView
 from imagemill.domain.items import Facts, Head, State
@@ -44,11 +45,11 @@ _POINT = "UPDATE items SET duplicate_of=?, revision=?" + _WHERE
 class SqliteUnit(SqlUnit):
     """The hot statements in SQLite's wording."""
 
-    async def insert_items(self, batch_id: str, items: Sequence[NewItem], revision: int) -> set[int]:
+    async def insert_items(self, batch_id: str, items: Sequence[NewItem], revision: int, now: float) -> set[int]:
         """Add items; the indexes that were new."""
         known = {index for (index,) in await self._rows(_EXISTING, batch_id, [item.index for item in items])}
         new = [item for item in items if item.index not in known]
-        rows = [_new_values(batch_id, item, revision + n) for n, item in enumerate(new, start=1)]
+        rows = [_new_values(batch_id, item, revision + n, now) for n, item in enumerate(new, start=1)]
         if rows:
             await self._connection.exec_driver_sql(_INSERT, rows)
         return {item.index for item in new}
@@ -94,10 +95,11 @@ class SqliteUnit(SqlUnit):
         return result.all()
 
 
-def _new_values(batch_id: str, item: NewItem, revision: int) -> tuple[Any, ...]:
+def _new_values(batch_id: str, item: NewItem, revision: int, now: float) -> tuple[Any, ...]:
     failure = item.failure
     return (
-        batch_id, item.index, item.source, item.source_row, item.host, item.state.value, revision, None,
+        batch_id, item.index, item.source, item.source_row, item.host, item.state.value, revision,
+        now if item.state.is_final else None,
         failure.code.value if failure else None, failure.message if failure else None,
     )  # fmt: skip
 
@@ -124,7 +126,7 @@ class SqliteRecords(SqlView):
     async def write(self) -> AsyncIterator[SqliteUnit]:
         """Open a unit. Raises `RecordsUnavailable` when the file is locked for too long or the disk is full."""
         try:
-            async with self._writer.begin() as connection:
+            async with steady_transaction(self._writer) as connection:
                 yield SqliteUnit(connection)
         except DBAPIError as error:
             raise RecordsUnavailable("the database file could not be written") from error

@@ -6,10 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 
 from sqlalchemy import and_, delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from imagemill.adapters.sql.rows import batch_from, batch_values, head_from, original_from, progress_values
 from imagemill.adapters.sql.schema import IN_FLIGHT, PENDING, batches, claims, items
+from imagemill.adapters.sql.steady import SteadyConnection
 from imagemill.domain.batches import Batch, BatchState
 from imagemill.domain.items import Head
 from imagemill.ports.records import Claim, DueItem, Move, NewItem, Twin
@@ -27,7 +27,7 @@ _DUE_COLUMNS = (
 class SqlUnit(ABC):
     """See `ports.records.Unit`; `connection` is inside a transaction that holds the write lock it needs."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: SteadyConnection) -> None:
         self._connection = connection
 
     async def insert_batch(self, batch: Batch) -> None:
@@ -49,7 +49,7 @@ class SqlUnit(ABC):
     async def working_batches(self) -> list[Batch]:
         """Batches with work left, oldest first; locked in the order of their ids."""
         ids = await self._connection.scalars(select(batches.c.id).where(batches.c.state.in_(_WORKING)))
-        locked = await self.batches(ids.all())
+        locked = await self.batches(ids)
         return sorted(locked.values(), key=lambda batch: batch.created_at)
 
     async def save_batch(self, batch: Batch) -> None:
@@ -58,7 +58,7 @@ class SqlUnit(ABC):
         await self._connection.execute(statement)
 
     @abstractmethod
-    async def insert_items(self, batch_id: str, items: Sequence[NewItem], revision: int) -> set[int]:
+    async def insert_items(self, batch_id: str, items: Sequence[NewItem], revision: int, now: float) -> set[int]:
         """Add items; the indexes that were new."""
 
     @abstractmethod

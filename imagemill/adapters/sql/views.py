@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Select, func, select, tuple_
+from sqlalchemy import Row, Select, func, select, tuple_
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from imagemill.adapters.sql.rows import batch_from, item_from
 from imagemill.adapters.sql.schema import SUCCEEDED, batches, items
+from imagemill.adapters.sql.steady import to_the_end
 from imagemill.domain.batches import Batch
-from imagemill.domain.items import State
-from imagemill.ports.records import ItemRow, Spread
+from imagemill.domain.items import ItemRow, State
+from imagemill.ports.records import RecordsUnavailable, Spread
 
 
 class SqlView:
@@ -69,8 +72,7 @@ class SqlView:
             .group_by(items.c.error_code)
             .order_by(number.desc(), items.c.error_code)
         )
-        async with self._readers.connect() as connection:
-            return [(code, count) for code, count in await connection.execute(query)]
+        return [(row[0], row[1]) for row in await self._rows(query)]
 
     async def format_counts(self, batch_id: str) -> Mapping[str, int]:
         """Succeeded items by the original's format."""
@@ -80,37 +82,43 @@ class SqlView:
             .group_by(items.c.format)
             .order_by(items.c.format)
         )
-        async with self._readers.connect() as connection:
-            return {name: count for name, count in await connection.execute(query)}
+        return {row[0]: row[1] for row in await self._rows(query)}
 
     async def attempts_per_success(self, batch_id: str) -> float:
         """Mean attempts of succeeded items."""
         query = select(func.avg(items.c.attempt + 1)).where(items.c.batch_id == batch_id, SUCCEEDED)
-        async with self._readers.connect() as connection:
-            return float(await connection.scalar(query) or 0.0)
+        return float((await self._rows(query))[0][0] or 0.0)
 
     async def spread(self, batch_id: str, duration: str) -> Spread | None:
         """Percentiles of a duration, by nearest rank; the database sorts, so memory stays flat."""
         column = items.c[duration]
         succeeded = select(column.label("value")).where(items.c.batch_id == batch_id, SUCCEEDED, column.is_not(None))
-        async with self._readers.connect() as connection:
-            total = await connection.scalar(select(func.count()).select_from(succeeded.subquery())) or 0
-            if not total:
-                return None
-            ranks = [max(-(-total * share // 100), 1) for share in (50, 90, 99, 100)]
-            ranked = succeeded.add_columns(func.row_number().over(order_by=column).label("rank")).subquery()
-            rows = await connection.execute(select(ranked.c.rank, ranked.c.value).where(ranked.c.rank.in_(ranks)))
-            by_rank = {rank: value for rank, value in rows}
+        total = (await self._rows(select(func.count()).select_from(succeeded.subquery())))[0][0]
+        if not total:
+            return None
+        ranks = [max(-(-total * share // 100), 1) for share in (50, 90, 99, 100)]
+        ranked = succeeded.add_columns(func.row_number().over(order_by=column).label("rank")).subquery()
+        rows = await self._rows(select(ranked.c.rank, ranked.c.value).where(ranked.c.rank.in_(ranks)))
+        by_rank = {row[0]: row[1] for row in rows}
         return Spread(*(by_rank[rank] for rank in ranks))
 
-    async def _batches(self, query: Select[tuple[object, ...]]) -> list[Batch]:
-        async with self._readers.connect() as connection:
-            return [batch_from(row) for row in (await connection.execute(query)).mappings()]
+    async def _batches(self, query: Select[Any]) -> list[Batch]:
+        return [batch_from(row._mapping) for row in await self._rows(query)]
 
-    async def _items(self, query: Select[tuple[object, ...]]) -> list[ItemRow]:
-        async with self._readers.connect() as connection:
-            return [item_from(row) for row in (await connection.execute(query)).mappings()]
+    async def _items(self, query: Select[Any]) -> list[ItemRow]:
+        return [item_from(row._mapping) for row in await self._rows(query)]
+
+    async def _rows(self, query: Select[Any]) -> Sequence[Row[*tuple[Any, ...]]]:
+        return await to_the_end(self._read(query))
+
+    async def _read(self, query: Select[Any]) -> Sequence[Row[*tuple[Any, ...]]]:
+        try:
+            async with self._readers.connect() as connection:
+                rows: Sequence[Row[*tuple[Any, ...]]] = (await connection.execute(query)).all()
+                return rows
+        except DBAPIError as error:
+            raise RecordsUnavailable("the database could not be read") from error
 
 
-def _only(query: Select[tuple[object, ...]], states: Collection[State]) -> Select[tuple[object, ...]]:
+def _only(query: Select[Any], states: Collection[State]) -> Select[Any]:
     return query.where(items.c.state.in_([state.value for state in states])) if states else query

@@ -1,5 +1,4 @@
 """A mill that answers the public API from memory, over a real socket, with outcomes that a test writes down."""
-# ruff: noqa: N802 - the methods are called as the contract calls them
 
 from __future__ import annotations
 
@@ -12,7 +11,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # ships without types
+from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status  # type: ignore[import-untyped]  # ships without types
 
 from imagemill.v1 import batch_service_pb2 as api

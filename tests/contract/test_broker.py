@@ -1,0 +1,215 @@
+"""The promises of `imagemill.ports.broker`, by their numbers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from imagemill.ports.broker import DELIVERY_LIMIT, Broker, Delivery, Queue
+from tests.support.eventually import eventually
+
+PATIENCE_S = 5.0
+"""How long a message that is due may take to arrive."""
+
+
+async def take(deliveries: AsyncIterator[Delivery]) -> Delivery:
+    async with asyncio.timeout(PATIENCE_S):
+        return await anext(deliveries)
+
+
+async def take_and_ack(deliveries: AsyncIterator[Delivery], number: int) -> list[bytes]:
+    bodies = []
+    for _ in range(number):
+        delivery = await take(deliveries)
+        await delivery.ack()
+        bodies.append(delivery.body)
+    return bodies
+
+
+async def nothing_is_ahead_of_a_marker(broker: Broker, queue: Queue, deliveries: AsyncIterator[Delivery]) -> None:
+    """Prove that a queue was empty, without waiting: what is published now is what comes next."""
+    await broker.publish(queue, [b"marker"])
+    assert (await take(deliveries)).body == b"marker"
+
+
+async def test_b1_what_was_published_before_anyone_consumes_is_delivered(broker: Broker) -> None:
+    await broker.publish(Queue.DOWNLOAD, [b"1", b"2"])
+
+    async with broker.consume(Queue.DOWNLOAD, 10) as deliveries:
+        assert await take_and_ack(deliveries, 2) == [b"1", b"2"]
+
+
+async def test_b1_a_queue_gets_only_what_was_published_to_it(broker: Broker) -> None:
+    await broker.publish(Queue.DOWNLOAD, [b"download"])
+    await broker.publish(Queue.PROCESS, [b"process"])
+
+    async with broker.consume(Queue.PROCESS, 10) as deliveries:
+        assert await take_and_ack(deliveries, 1) == [b"process"]
+        await nothing_is_ahead_of_a_marker(broker, Queue.PROCESS, deliveries)
+
+
+async def test_b2_each_message_goes_to_one_of_the_consumers(broker: Broker) -> None:
+    sent = [b"%d" % number for number in range(20)]
+    received: list[bytes] = []
+
+    async def consume() -> None:
+        async with broker.consume(Queue.DOWNLOAD, 1) as deliveries:
+            async for delivery in deliveries:
+                received.append(delivery.body)
+                await delivery.ack()
+
+    consumers = [asyncio.create_task(consume()) for _ in range(3)]
+    await broker.publish(Queue.DOWNLOAD, sent)
+    await eventually(lambda: len(received) >= len(sent))
+    for consumer in consumers:
+        consumer.cancel()
+    await asyncio.gather(*consumers, return_exceptions=True)
+
+    assert sorted(received) == sorted(sent)
+
+
+async def test_b2_an_acknowledged_message_never_comes_back(broker: Broker) -> None:
+    await broker.publish(Queue.DOWNLOAD, [b"1"])
+    async with broker.consume(Queue.DOWNLOAD, 10) as deliveries:
+        await take_and_ack(deliveries, 1)
+
+    async with broker.consume(Queue.DOWNLOAD, 10) as deliveries:
+        await nothing_is_ahead_of_a_marker(broker, Queue.DOWNLOAD, deliveries)
+
+
+async def test_b3_messages_come_in_the_order_in_which_they_were_published(broker: Broker) -> None:
+    sent = [b"%d" % number for number in range(50)]
+    await broker.publish(Queue.EVENTS, sent[:20])
+    await broker.publish(Queue.EVENTS, sent[20:])
+
+    async with broker.consume(Queue.EVENTS, 3) as deliveries:
+        assert await take_and_ack(deliveries, len(sent)) == sent
+
+
+async def test_b4_no_consumer_holds_more_than_its_prefetch(broker: Broker) -> None:
+    await broker.publish(Queue.DOWNLOAD, [b"1", b"2", b"3"])
+    async with broker.consume(Queue.DOWNLOAD, 2) as small, broker.consume(Queue.DOWNLOAD, 1) as other:
+        first, second = await take(small), await take(small)
+
+        third = await take(other)
+        waiting = asyncio.ensure_future(anext(small))
+        await broker.publish(Queue.DOWNLOAD, [b"4"])
+        await third.ack()
+
+        # The fourth is free, and only the consumer with room may have it.
+        assert (await take(other)).body == b"4"
+        assert not waiting.done()
+        await broker.publish(Queue.DOWNLOAD, [b"5"])
+        await second.ack()
+        async with asyncio.timeout(PATIENCE_S):
+            assert (await waiting).body == b"5"
+        await first.ack()
+
+
+async def test_b5_what_a_consumer_leaves_is_delivered_again_in_order_and_marked(broker: Broker) -> None:
+    await broker.publish(Queue.DOWNLOAD, [b"1", b"2", b"3"])
+    async with broker.consume(Queue.DOWNLOAD, 10) as deliveries:
+        first = await take(deliveries)
+        await take(deliveries)
+        assert not first.redelivered
+
+    async with broker.consume(Queue.DOWNLOAD, 10) as deliveries:
+        again = [await take(deliveries) for _ in range(3)]
+
+        assert [delivery.body for delivery in again] == [b"1", b"2", b"3"]
+        assert [delivery.redelivered for delivery in again] == [True, True, False]
+
+
+async def test_b5_what_is_handed_back_is_delivered_again_and_marked(broker: Broker) -> None:
+    await broker.publish(Queue.DOWNLOAD, [b"1"])
+    async with broker.consume(Queue.DOWNLOAD, 10) as deliveries:
+        await (await take(deliveries)).hand_back()
+
+        again = await take(deliveries)
+
+        assert (again.body, again.redelivered) == (b"1", True)
+
+
+async def test_b5_a_consumer_that_breaks_leaves_its_messages_to_the_next(broker: Broker) -> None:
+    await broker.publish(Queue.DOWNLOAD, [b"1"])
+    with pytest.raises(ZeroDivisionError):
+        async with broker.consume(Queue.DOWNLOAD, 10) as deliveries:
+            await take(deliveries)
+            raise ZeroDivisionError
+
+    async with broker.consume(Queue.DOWNLOAD, 10) as deliveries:
+        assert (await take(deliveries)).redelivered
+
+
+async def test_b6_a_message_handed_back_too_often_goes_to_the_dead_letters_in_full(broker: Broker) -> None:
+    body = b"poison" * 1000
+    await broker.publish(Queue.PROCESS, [body])
+    async with broker.consume(Queue.PROCESS, 10) as deliveries:
+        for _ in range(DELIVERY_LIMIT + 1):
+            assert await broker.dead_letters(Queue.PROCESS) == []
+            await (await take(deliveries)).hand_back()
+        await nothing_is_ahead_of_a_marker(broker, Queue.PROCESS, deliveries)
+
+    dead: list[bytes] = []
+
+    async def collected() -> bool:
+        dead.extend(await broker.dead_letters(Queue.PROCESS))
+        return dead == [body]
+
+    await eventually(collected)
+    assert await broker.dead_letters(Queue.PROCESS) == []
+    assert await broker.dead_letters(Queue.DOWNLOAD) == []
+
+
+async def test_b7_the_epoch_stays_while_the_queues_live(broker: Broker) -> None:
+    before = broker.epoch
+    await broker.publish(Queue.DOWNLOAD, [b"1"])
+    async with broker.consume(Queue.DOWNLOAD, 1) as deliveries:
+        await take(deliveries)
+
+    assert before
+    assert broker.epoch == before
+
+
+async def test_b8_waiting_may_be_cancelled_and_no_message_is_lost_by_it(broker: Broker) -> None:
+    async with broker.consume(Queue.EVENTS, 10) as deliveries:
+        received = []
+        for number in range(10):
+            waiting = asyncio.ensure_future(anext(deliveries))
+            publishing = asyncio.ensure_future(broker.publish(Queue.EVENTS, [b"%d" % number]))
+            # Cancelled at different moments: before, while and after the message arrives.
+            for _ in range(number % 4):
+                await asyncio.sleep(0)
+            waiting.cancel()
+            outcome = (await asyncio.gather(waiting, publishing, return_exceptions=True))[0]
+            if not isinstance(outcome, BaseException):
+                received.append(outcome.body)
+                await outcome.ack()
+        received += await take_and_ack(deliveries, 10 - len(received))
+
+    assert received == [b"%d" % number for number in range(10)]
+
+
+async def test_b9_a_broadcast_reaches_every_listener_that_was_there_once(broker: Broker) -> None:
+    async with broker.listen() as first, broker.listen() as second:
+        await broker.broadcast(b"one")
+        async with broker.listen() as late:
+            await broker.broadcast(b"two")
+            heard = {}
+            async with asyncio.timeout(PATIENCE_S):
+                heard["first"] = [await anext(first), await anext(first)]
+                heard["second"] = [await anext(second), await anext(second)]
+                heard["late"] = [await anext(late)]
+
+    assert heard == {"first": [b"one", b"two"], "second": [b"one", b"two"], "late": [b"two"]}
+
+
+async def test_b9_a_broadcast_without_listeners_goes_nowhere(broker: Broker) -> None:
+    await broker.broadcast(b"nobody hears this")
+
+    async with broker.listen() as listener:
+        await broker.broadcast(b"this is heard")
+        async with asyncio.timeout(PATIENCE_S):
+            assert await anext(listener) == b"this is heard"

@@ -1,0 +1,416 @@
+"""The promises of `imagemill.ports.records`, by their numbers."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from imagemill.domain.batches import BatchState
+from imagemill.domain.failures import Failure, FailureCode
+from imagemill.domain.items import Facts, Head, State
+from imagemill.ports.records import Claim, Move, NewItem, Records, Spread
+from tests.support.builders import (
+    BROKEN,
+    FAR_OFF,
+    GONE,
+    batch_of,
+    claim_rows,
+    digest,
+    move,
+    new_batch,
+    new_items,
+    original,
+    put_batch,
+    rows_of,
+    success,
+)
+
+
+async def test_r1_the_writes_of_a_unit_become_visible_together(records: Records) -> None:
+    async with records.write() as unit:
+        await unit.insert_batch(new_batch())
+        await unit.insert_items("b", new_items(range(3)), 1, 0.0)
+        assert await records.batch("b") is None
+        assert await rows_of(records) == []
+
+    assert (await batch_of(records)).state is BatchState.RECEIVING
+    assert [row.index for row in await rows_of(records)] == [0, 1, 2]
+
+
+async def test_r1_a_unit_that_ends_with_an_error_has_written_nothing(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(2)))
+    before = await rows_of(records)
+
+    with pytest.raises(ZeroDivisionError):
+        async with records.write() as unit:
+            (batch,) = (await unit.batches(["b"])).values()
+            await unit.move_items([move(0, Head(State.FAILED, 0), 99, facts=Facts(GONE))])
+            batch.revision = 99
+            await unit.save_batch(batch)
+            raise ZeroDivisionError
+
+    assert await rows_of(records) == before
+    assert (await batch_of(records)).revision == 3
+
+
+async def test_r1_a_unit_that_is_cancelled_has_written_nothing_and_blocks_nobody(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(1)))
+    inside = asyncio.Event()
+
+    async def write_and_wait() -> None:
+        async with records.write() as unit:
+            await unit.move_items([move(0, Head(State.FAILED, 0), 99)])
+            inside.set()
+            await asyncio.Event().wait()
+
+    writing = asyncio.create_task(write_and_wait())
+    await inside.wait()
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+
+    async with records.write() as unit:
+        assert await unit.heads("b", [0]) == {0: Head(State.PENDING, 0)}
+
+
+async def test_r2_units_on_the_same_batch_follow_one_another(records: Records) -> None:
+    await put_batch(records, new_batch(), [])
+
+    async def add_one() -> None:
+        async with records.write() as unit:
+            (batch,) = (await unit.batches(["b"])).values()
+            revision = batch.revision
+            await asyncio.sleep(0)
+            batch.revision = revision + 1
+            await unit.save_batch(batch)
+
+    await asyncio.gather(*(add_one() for _ in range(30)))
+
+    assert (await batch_of(records)).revision == 31
+
+
+async def test_r2_a_reader_is_never_kept_waiting_by_a_writer(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(2)))
+    async with records.write() as unit, asyncio.timeout(5.0):
+        await unit.batches(["b"])
+
+        assert len(await rows_of(records)) == 2
+
+
+async def test_r2_everything_of_a_batch_comes_back_as_it_was_written(records: Records) -> None:
+    batch = new_batch(client_id="c", request_id="r", priority=7, created_at=5.25)
+    batch.display_name, batch.labels, batch.keep_originals = "Ein Stapel ☂", {"input": "urls.txt"}, True
+    batch.counts.add(State.SUCCEEDED, 3)
+    batch.downloaded_bytes, batch.duplicates, batch.active_s = 1 << 40, 2, 1.5
+    batch.started_at, batch.finished_at, batch.changed_at = 6.0, 7.0, 8.0
+    async with records.write() as unit:
+        await unit.insert_batch(batch)
+        found = await unit.batch_of_request("r")
+        nothing = await unit.batch_of_request("another")
+
+    read = await batch_of(records)
+    assert dict(read.counts) == dict(batch.counts)
+    read.counts = batch.counts
+    assert read == batch
+    assert found is not None
+    assert found.id == "b"
+    assert nothing is None
+
+
+async def test_r2_the_batches_with_work_left_come_oldest_first(records: Records) -> None:
+    for number, state in enumerate(BatchState):
+        batch = new_batch(f"b{number}", created_at=-number)
+        batch.state = state
+        async with records.write() as unit:
+            await unit.insert_batch(batch)
+
+    async with records.write() as unit:
+        working = await unit.working_batches()
+
+    assert [batch.state for batch in working] == [BatchState.CANCELLING, BatchState.PAUSED, BatchState.ACTIVE]
+
+
+async def test_r3_inserting_what_exists_changes_nothing_and_says_so(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items([0, 1]))
+    before = await rows_of(records)
+    async with records.write() as unit:
+        other = [NewItem(index, "http://other.test/", 9, "other.test", State.FAILED, GONE) for index in (0, 1, 2)]
+
+        assert await unit.insert_items("b", other, 3, 0.0) == {2}
+        assert await unit.insert_items("b", other, 4, 0.0) == set()
+
+    rows = await rows_of(records)
+    assert rows[:2] == before
+    assert (rows[2].revision, rows[2].facts.failure) == (4, Failure(GONE.code, GONE.message))
+
+
+async def test_r4_new_items_are_numbered_above_the_revision_given(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items([5, 3, 4]))
+
+    assert sorted(row.revision for row in await rows_of(records)) == [2, 3, 4]
+
+
+async def test_r4_every_kind_of_change_carries_its_revision(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(4)))
+    async with records.write() as unit:
+        await unit.claim(Claim("t", "e", FAR_OFF), "b", [(0, Head(State.QUEUED, 0, 1), 10)], 0.0)
+        await unit.move_items([move(1, Head(State.SUCCEEDED, 0), 11, facts=success()), move(2, Head(State(4), 0), 12)])
+        await unit.point_duplicates("b", [(3, 1, 13)])
+
+    changed = await records.changed_items("b", 9, 100, 100)
+    assert [(row.index, row.revision) for row in changed] == [(0, 10), (1, 11), (2, 12), (3, 13)]
+    assert changed[3].duplicate_of == 1
+
+
+async def test_r4_items_changed_since_a_revision_come_by_revision_within_the_bounds(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(10)))
+    async with records.write() as unit:
+        await unit.move_items([move(3, Head(State.FAILED, 0), 12, facts=Facts(GONE))])
+
+    every = await records.changed_items("b", 0, 100, 100)
+    assert [row.index for row in every] == [0, 1, 2, 4, 5, 6, 7, 8, 9, 3]
+    assert [row.revision for row in await records.changed_items("b", 5, 8, 100)] == [6, 7, 8]
+    assert [row.revision for row in await records.changed_items("b", 5, 100, 2)] == [6, 7]
+    assert [row.index for row in await records.changed_items("b", 0, 100, 100, [State.FAILED])] == [3]
+
+
+async def test_r4_facts_are_stored_as_one_block(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items([0]))
+    for head, facts in (
+        (Head(State.PENDING, 1), Facts(failure=BROKEN, original=original(1, key="k"))),
+        (Head(State.SUCCEEDED, 1), success(2)),
+    ):
+        async with records.write() as unit:
+            await unit.move_items([move(0, head, 10, facts=facts)])
+
+        (row,) = await rows_of(records)
+        assert (row.head, row.facts) == (head, facts)
+
+
+async def test_r4_a_move_without_facts_leaves_those_that_are_stored(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items([0]))
+    facts = Facts(original=original(1, key="k"))
+    async with records.write() as unit:
+        await unit.move_items([move(0, Head(State.DOWNLOADED, 0), 10, facts=facts)])
+        await unit.move_items([move(0, Head(State.PROCESSING, 0), 11)])
+
+    (row,) = await rows_of(records)
+    assert row.facts == facts
+
+
+async def test_r5_due_items_come_by_due_time_then_index(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(5)))
+    async with records.write() as unit:
+        for index, due_at in ((0, 30.0), (1, 20.0), (3, 99.0)):
+            await unit.move_items([move(index, Head(State.PENDING, 1), 10 + index, due_at=due_at)])
+
+        due = await unit.due_items("b", 50.0, 10, in_flight=False)
+        assert [item.index for item in due] == [2, 4, 1, 0]
+        assert [item.index for item in await unit.due_items("b", 50.0, 2, in_flight=False)] == [2, 4]
+        assert due[2].head == Head(State.PENDING, 1)
+        assert due[2].source == "http://pictures.test/1.jpg"
+
+
+async def test_r5_an_item_that_a_claim_holds_is_not_due_until_its_lease_ends(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(2)))
+    await claim_rows(records, [0], lease_until=100.0)
+
+    async with records.write() as unit:
+        assert [item.index for item in await unit.due_items("b", 99.0, 10, in_flight=False)] == [1]
+        assert await unit.due_items("b", 99.0, 10, in_flight=True) == []
+        assert [item.index for item in await unit.due_items("b", 100.0, 10, in_flight=True)] == [0]
+
+
+async def test_r5_work_that_goes_on_keeps_its_lease_and_work_put_back_is_due_when_it_says(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(2)))
+    await claim_rows(records, [0, 1], lease_until=100.0)
+    async with records.write() as unit:
+        await unit.move_items([move(0, Head(State.PROCESSING, 0, 1), 10)])
+        await unit.move_items([move(1, Head(State.PENDING, 1), 11, due_at=7.0)])
+
+        assert await unit.due_items("b", 99.0, 10, in_flight=True) == []
+        assert [item.index for item in await unit.due_items("b", 7.0, 10, in_flight=False)] == [1]
+
+
+async def test_r5_a_due_item_tells_what_is_stored_of_it(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items([0]))
+    stored = original(1, key="batches/b/originals/x")
+    async with records.write() as unit:
+        await unit.move_items([move(0, Head(State.PENDING, 0, 1), 10, facts=Facts(original=stored))])
+
+        (item,) = await unit.due_items("b", 0.0, 10, in_flight=False)
+        assert item.original == stored
+
+
+async def test_r5_a_token_finds_what_its_claim_still_holds(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(3)))
+    await claim_rows(records, [0, 1, 2], token="mine")
+    async with records.write() as unit:
+        await unit.move_items([move(1, Head(State.SUCCEEDED, 0, 1), 10, facts=success())])
+
+        held = await unit.claimed("mine")
+        assert [(batch_id, item.index, item.head.claims) for batch_id, item in held] == [("b", 0, 1), ("b", 2, 1)]
+        assert await unit.claimed("another's") == []
+
+
+async def test_r5_leases_of_published_claims_of_the_epoch_are_prolonged(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(3)))
+    for index, epoch in enumerate(("now", "now", "before")):
+        await claim_rows(records, [index], token=f"t{index}", epoch=epoch, lease_until=100.0)
+    async with records.write() as unit:
+        await unit.confirm("t0", 1.0)
+        await unit.confirm("t2", 1.0)
+
+        await unit.extend_leases("now", 200.0, 50.0)
+
+        assert [item.index for item in await unit.due_items("b", 150.0, 10, in_flight=True)] == [1, 2]
+        assert [item.index for item in await unit.due_items("b", 200.0, 10, in_flight=True)] == [1, 2, 0]
+
+
+async def test_r5_a_lease_that_has_ended_is_not_brought_back_to_life(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items([0]))
+    await claim_rows(records, [0], token="t", epoch="now", lease_until=100.0)
+    async with records.write() as unit:
+        await unit.confirm("t", 1.0)
+
+        await unit.extend_leases("now", 300.0, 101.0)
+
+        assert [item.index for item in await unit.due_items("b", 150.0, 10, in_flight=True)] == [0]
+
+
+async def test_r5_claims_that_hold_nothing_are_forgotten_after_a_while_and_others_are_not(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(2)))
+    for index in (0, 1):
+        await claim_rows(records, [index], token=f"t{index}", epoch="now")
+    async with records.write() as unit:
+        await unit.move_items([move(0, Head(State.PENDING, 1), 10, due_at=500.0)])
+        await unit.extend_leases("now", FAR_OFF, 1000.0)
+        # Were the claim of item 1 forgotten, it would count as one of another epoch.
+        assert await unit.release("b", epoch="now", other_epochs=True, now=1000.0) == 0
+        assert await unit.release("b", epoch="now", other_epochs=False, now=1000.0) == 1
+
+
+@pytest.mark.parametrize(("other_epochs", "released", "claims"), [(True, 1, 4), (False, 0, 3)])
+async def test_r5_what_is_released_is_due_at_once(
+    records: Records, other_epochs: bool, released: int, claims: int
+) -> None:
+    await put_batch(records, new_batch(), new_items(range(2)))
+    await claim_rows(records, [0], token="t0", epoch="now", claims=4)
+    await claim_rows(records, [1], token="t1", epoch="before", claims=4)
+    async with records.write() as unit:
+        assert await unit.release("b", epoch="now", other_epochs=other_epochs, now=10.0) == 1
+
+        (item,) = await unit.due_items("b", 10.0, 10, in_flight=True)
+        assert (item.index, item.head) == (released, Head(State.QUEUED, 0, claims))
+
+
+async def test_r5_releasing_twice_counts_once(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items([0]))
+    await claim_rows(records, [0], epoch="now", claims=4)
+    async with records.write() as unit:
+        await unit.release("b", epoch="now", other_epochs=False, now=10.0)
+
+        assert await unit.release("b", epoch="now", other_epochs=False, now=11.0) == 0
+        assert await unit.heads("b", [0]) == {0: Head(State.QUEUED, 0, 3)}
+
+
+async def test_r5_open_items_are_those_not_final(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(4)))
+    await claim_rows(records, [1])
+    async with records.write() as unit:
+        await unit.move_items([move(2, Head(State.SUCCEEDED, 0), 10, facts=success())])
+
+        assert set(await unit.open_items("b", 10)) == {0, 1, 3}
+        assert len(await unit.open_items("b", 2)) == 2
+
+
+async def test_r6_pages_of_items_neither_repeat_nor_leave_out_what_did_not_change(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(25)))
+    seen: list[int] = []
+    while page := await records.items("b", seen[-1] if seen else -1, 4):
+        seen += [row.index for row in page]
+        async with records.write() as unit:
+            await unit.move_items([move(24, Head(State.QUEUED, 0), 100 + len(seen))])
+            await unit.insert_items("b", new_items([100 + len(seen)]), 200, 0.0)
+        if len(seen) > 25:
+            break
+
+    assert seen[:25] == list(range(25))
+
+
+async def test_r6_pages_of_batches_come_newest_first_even_at_equal_times(records: Records) -> None:
+    for number in range(9):
+        await put_batch(records, new_batch(f"b{number}", created_at=number // 3, client_id="ab"[number % 2]), [])
+    seen: list[str] = []
+    before = None
+    while page := await records.batches("", before, 2):
+        seen += [batch.id for batch in page]
+        before = (page[-1].created_at, page[-1].id)
+
+    assert seen == [f"b{number}" for number in reversed(range(9))]
+    assert [batch.id for batch in await records.batches("b", None, 10)] == ["b7", "b5", "b3", "b1"]
+
+
+async def test_r6_items_are_filtered_by_state_and_by_code(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(4)))
+    async with records.write() as unit:
+        await unit.move_items(
+            [
+                move(0, Head(State.FAILED, 0), 10, facts=Facts(GONE)),
+                move(1, Head(State.FAILED, 0), 11, facts=Facts(BROKEN)),
+                move(2, Head(State.SUCCEEDED, 0), 12, facts=success()),
+            ]
+        )
+
+    failed = await records.items("b", -1, 10, [State.FAILED])
+    gone = await records.items("b", -1, 10, [], [GONE.code.value])
+    several = await records.items("b", -1, 10, [State.SUCCEEDED, State.PENDING])
+    assert [[row.index for row in found] for found in (failed, gone, several)] == [[0, 1], [0], [2, 3]]
+
+
+async def test_r6_the_first_succeeded_twin_is_found(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(4)))
+    done = Head(State.SUCCEEDED, 0)
+    async with records.write() as unit:
+        await unit.move_items([move(index, done, 10 + index, facts=success(7)) for index in (3, 1)])
+        await unit.move_items([move(0, Head(State.FAILED, 0), 20, facts=Facts(GONE, original(7)))])
+        twins = await unit.twins("b", {digest(7), digest(8)})
+
+    twin = await records.twin("b", digest(7))
+    assert twin is not None
+    assert twin.index == 1
+    assert await records.twin("b", digest(8)) is None
+    assert [(each.index, each.sha256, each.duplicate_of) for each in twins] == [
+        (1, digest(7), None),
+        (3, digest(7), None),
+    ]
+
+
+async def test_r6_figures_are_those_of_the_rows(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(106)))
+    async with records.write() as unit:
+        await unit.move_items([_took(index, milliseconds=index + 1.0) for index in range(100)])
+        for index, failure in ((100, GONE), (101, BROKEN), (102, GONE)):
+            await unit.move_items([move(index, Head(State.FAILED, 0), 200 + index, facts=Facts(failure))])
+
+    assert await records.error_counts("b") == [(GONE.code, 2), (FailureCode.CONTENT_TRUNCATED, 1)]
+    assert await records.format_counts("b") == {"jpeg": 100}
+    assert await records.attempts_per_success("b") == 1.5
+    assert await records.spread("b", "download_ms") == Spread(50.0, 90.0, 99.0, 100.0)
+
+
+async def test_r6_figures_of_nothing_are_none(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items([0]))
+
+    assert await records.error_counts("b") == []
+    assert await records.attempts_per_success("b") == 0.0
+    assert await records.spread("b", "download_ms") is None
+
+
+def _took(index: int, milliseconds: float) -> Move:
+    facts = success(index)
+    assert facts.timings is not None
+    timings = type(facts.timings)(download_ms=milliseconds)
+    return move(
+        index, Head(State.SUCCEEDED, index % 2), 10 + index, facts=Facts(None, facts.original, facts.renders, timings)
+    )

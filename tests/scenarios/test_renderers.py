@@ -1,0 +1,90 @@
+"""A rendering process that dies or hangs costs one item one attempt, and nothing else."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections import Counter
+
+import psutil
+
+from imagemill.domain.items import State
+from tests.support import pictures
+from tests.support.eventually import eventually_blocking
+from tests.support.house import House
+from tests.support.picture_server import picture
+from tests.support.processes import Program
+
+ITEMS = 80
+IMPATIENT = (sys.executable, "-m", "tests.scenarios.impatient")
+
+
+def write_list(house: House) -> None:
+    photo = pictures.jpeg(1200, 900)
+    house.write_list(
+        house.server.route(f"/{n}.jpg", picture(pictures.numbered(photo, n))) for n in range(ITEMS)
+    )
+
+
+def halted_renderer(house: House, running: Program) -> psutil.Process:
+    """Stop the only rendering process, and wait until a picture is in its hands."""
+    running.await_(lambda: len(house.truth().final) >= 5)
+    (renderer,) = running.children()
+    renderer.send_signal(signal.SIGSTOP)
+    running.await_(lambda: State.PROCESSING in house.truth().states.values())
+    return renderer
+
+
+def test_a_renderer_that_dies_costs_one_item_a_second_attempt(house: House) -> None:
+    write_list(house)
+    running = house.start("--children", "1")
+    renderer = halted_renderer(house, running)
+
+    renderer.kill()
+    ended = running.ended()
+
+    assert ended.code == 0, ended.said
+    assert [row["state"] for row in house.manifest()] == ["SUCCEEDED"] * ITEMS
+    assert Counter(row["attempts"] for row in house.manifest()) == {"1": ITEMS - 1, "2": 1}
+    assert house.leftovers() == []
+
+
+def test_a_renderer_that_hangs_fails_one_item_and_is_replaced(house: House) -> None:
+    write_list(house)
+    running = house.start("--children", "1", command=IMPATIENT)
+    renderer = halted_renderer(house, running)
+
+    ended = running.ended()
+
+    assert ended.code == 1, ended.said
+    assert Counter(row["error_code"] for row in house.manifest()) == {"": ITEMS - 1, "RENDER_TIMEOUT": 1}
+    assert not renderer.is_running()
+    assert house.leftovers() == []
+
+
+def test_renderers_killed_again_and_again_lose_no_item(house: House) -> None:
+    write_list(house)
+    running = house.start()
+    for killed in range(1, 6):
+        running.await_(lambda killed=killed: len(house.truth().final) >= 10 * killed and running.children())
+        running.children()[0].kill()
+
+    ended = running.ended()
+
+    assert ended.code == 0, ended.said
+    truth = house.truth()
+    assert truth.counts == truth.counted
+    assert [row["state"] for row in house.manifest()] == ["SUCCEEDED"] * ITEMS
+
+
+def test_renderers_end_with_a_parent_that_is_killed_while_it_stands_still(house: House) -> None:
+    write_list(house)
+    running = house.start()
+    running.await_(lambda: len(house.truth().final) >= 5)
+    running.send(signal.SIGSTOP)
+    assert running.children()
+
+    running.send(signal.SIGKILL)
+
+    assert running.ended(5.0).code == -signal.SIGKILL
+    eventually_blocking(lambda: not running.family(), timeout_s=1.0)

@@ -1,0 +1,115 @@
+"""What the displays say of a run."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from rich.console import Console
+
+from imagemill.cli.display import JsonDisplay, PlainDisplay, progress_line
+from imagemill.cli.exits import ExitCode
+from imagemill.cli.live_display import drawing
+from imagemill.cli.progress import FAILURES_SHOWN, RunProgress, duration_text, readable
+from imagemill.v1.batch_pb2 import Batch, Failure, Item, Progress
+from imagemill.v1.batch_service_pb2 import BatchUpdate
+
+
+def running() -> RunProgress:
+    counts = Progress(
+        total=4000, pending=2796, succeeded=1192, failed=12, items_per_second=81.23, eta=Duration(seconds=47)
+    )
+    return RunProgress(expected=4000, batch=Batch(name="batches/b", state=Batch.STATE_ACTIVE, progress=counts))
+
+
+def failed(index: int) -> Item:
+    failure = Failure(code="SOURCE_NOT_FOUND", message="It is gone.")
+    return Item(index=index, source=f"http://example.com/{index}.jpg", state=Item.STATE_FAILED, failure=failure)
+
+
+def shown(progress: RunProgress, width: int) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=False, record=True)
+    console.print(drawing(progress))
+    return console.export_text()
+
+
+def test_a_line_says_how_far_how_fast_and_how_long() -> None:
+    assert progress_line(running()) == "1,204 of 4,000 done (30 %) · 81.2/s · about 47 s left · 12 failed"
+
+
+def test_a_finished_batch_has_no_rate_and_no_time_left() -> None:
+    progress = running()
+    progress.batch.progress.succeeded, progress.batch.progress.pending = 3988, 0
+
+    assert progress_line(progress) == "4,000 of 4,000 done (100 %) · 12 failed"
+
+
+def test_plain_lines_come_when_due_and_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, out = [0.0], io.StringIO()
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    display = PlainDisplay(out)
+    display.start(running())
+
+    for now[0] in (1.0, 4.9, 5.1, 5.2, 9.9, 10.2):
+        display.updated(BatchUpdate(kind=BatchUpdate.KIND_HEARTBEAT))
+    display.updated(BatchUpdate(kind=BatchUpdate.KIND_END))
+
+    assert len(out.getvalue().splitlines()) == 3
+
+
+def test_json_lines_hold_one_object_per_change() -> None:
+    out = io.StringIO()
+    display = JsonDisplay(out)
+    display.start(running())
+
+    display.updated(BatchUpdate(kind=BatchUpdate.KIND_CHANGE, batch=running().batch, items=[failed(7)]))
+    display.say("not for programs")
+    display.end(ExitCode.USAGE, "wrong")
+
+    item, batch, end = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert (item["type"], item["index"], item["state"], item["error_code"]) == ("item", 7, "FAILED", "SOURCE_NOT_FOUND")
+    assert (batch["type"], batch["state"], batch["counts"]["failed"], batch["eta_s"]) == ("batch", "ACTIVE", 12, 47.0)
+    assert end == {"type": "end", "exit_code": 2, "error": "wrong"}
+
+
+@pytest.mark.parametrize("width", [72, 80, 160])
+def test_the_drawing_never_shortens_what_identifies_a_failure(width: int) -> None:
+    progress = running()
+    progress.hear(BatchUpdate(items=[failed(7)]))
+
+    drawn = shown(progress, width)
+
+    assert "000007  SOURCE_NOT_FOUND" in drawn
+    assert "succeeded 1,192" in drawn
+    assert "1,204/4,000  30 %  81.2/s  47 s left" in drawn
+    assert max(map(len, drawn.splitlines())) <= width
+
+
+def test_before_the_list_is_received_the_drawing_shows_the_reading() -> None:
+    assert "reading the list: 23,000 of 100,000" in shown(RunProgress(expected=100_000, sent=23_000), 80)
+
+
+def test_only_the_last_failures_are_kept() -> None:
+    progress = running()
+    progress.hear(BatchUpdate(items=[failed(index) for index in range(20)]))
+
+    assert [item.index for item in progress.failures] == list(range(20 - FAILURES_SHOWN, 20))
+
+
+@pytest.mark.parametrize("text", ["http://a/\x1b]0;owned\x07", "two\nlines", "\x9b31m", "right\u202eleft"])
+def test_foreign_text_cannot_steer_the_terminal(text: str) -> None:
+    assert readable(text, 200).isprintable()
+
+
+def test_long_text_is_shortened_with_a_mark() -> None:
+    assert readable("x" * 50, 10) == "x" * 9 + "…"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (47, "47 s"), (200, "3 min 20 s"), (7500, "2 h 05 min"), (-1, "0 s")]
+)
+def test_durations_read_like_speech(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text

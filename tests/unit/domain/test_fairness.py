@@ -1,0 +1,74 @@
+"""How the window is shared out."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagemill.domain.fairness import RESERVED, Demand, share
+
+demands = st.lists(
+    st.builds(Demand, st.uuids().map(str), st.integers(1, 100), st.integers(0, 300), st.integers(1, 10_000)),
+    min_size=1,
+    max_size=6,
+    unique_by=lambda demand: demand.batch_id,
+)
+
+
+@given(demands, st.integers(1, 256), st.integers(256, 4096))
+def test_no_more_is_granted_than_there_is_room_and_than_is_wanted(wants: list[Demand], room: int, window: int) -> None:
+    shares = share(room, window, wants)
+
+    assert sum(shares.values()) <= room
+    assert all(0 < shares[want.batch_id] <= want.waiting for want in wants if want.batch_id in shares)
+
+
+@given(demands, st.integers(1, 256), st.integers(256, 4096))
+def test_no_batch_but_one_alone_takes_the_last_quarter(wants: list[Demand], room: int, window: int) -> None:
+    shares = share(room, window, wants)
+
+    for want in wants:
+        if len(wants) > 1 and want.batch_id in shares:
+            assert want.in_flight + shares[want.batch_id] <= window - window // RESERVED
+
+
+def test_one_alone_takes_the_whole_window() -> None:
+    assert share(256, 256, [Demand("a", 10, 0, 1_000_000)]) == {"a": 256}
+
+
+def test_a_small_batch_gets_its_items_at_once_while_a_huge_one_runs() -> None:
+    huge, small = Demand("huge", 10, 192, 1_000_000), Demand("small", 10, 0, 10)
+
+    assert share(64, 256, [huge, small]) == {"small": 10}
+
+
+def test_what_nobody_else_wants_goes_to_the_one_who_wants_more() -> None:
+    assert share(256, 256, [Demand("huge", 10, 0, 10_000), Demand("small", 10, 0, 10)]) == {"huge": 192, "small": 10}
+
+
+def test_equal_batches_share_equally_and_the_first_in_need_comes_first() -> None:
+    assert share(100, 100, [Demand("a", 10, 0, 500), Demand("b", 10, 0, 500)]) == {"a": 50, "b": 50}
+    assert share(20, 100, [Demand("a", 10, 40, 500), Demand("b", 10, 10, 500)]) == {"b": 20}
+
+
+def test_over_time_batches_are_served_by_their_priority() -> None:
+    waiting, in_flight, served = {"a": 3000, "b": 3000}, Counter[str](), Counter[str]()
+    for _ in range(40):
+        wants = [Demand(name, 30 if name == "a" else 10, in_flight[name], waiting[name]) for name in waiting]
+        for name, number in share(100 - in_flight.total(), 100, wants).items():
+            waiting[name] -= number
+            in_flight[name] += number
+        # What is in flight is finished in the proportion in which it was taken up.
+        for name in waiting:
+            done = max(in_flight[name] // 2, 1)
+            in_flight[name] -= done
+            served[name] += done
+
+    assert 2.5 <= served["a"] / served["b"] <= 3.5
+
+
+def test_without_room_nothing_is_granted() -> None:
+    assert share(0, 100, [Demand("a", 10, 100, 500)]) == {}
+    assert share(-5, 100, [Demand("a", 10, 105, 500)]) == {}

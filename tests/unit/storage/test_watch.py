@@ -1,0 +1,261 @@
+"""Watches: a snapshot, then every change without a gap, heartbeats, the end."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import AsyncIterator
+
+import grpc
+import pytest
+
+from imagemill.adapters.local_changes import LocalChanges
+from imagemill.adapters.sql.sqlite import SqliteRecords
+from imagemill.domain.batches import BatchState
+from imagemill.domain.items import State
+from imagemill.runtime.calls import CallError
+from imagemill.v1 import batch_service_pb2 as api
+from imagemill.v1.batch_pb2 import Item
+from storage_svc import watch
+from storage_svc.control import set_state
+from storage_svc.fold import fold
+from storage_svc.watch import Watches
+from tests.support.builders import batch_of, claim_rows, event, new_batch, new_items, put_batch, rows_of, success
+
+PATIENCE_S = 10.0
+
+
+@pytest.fixture(autouse=True)
+def _no_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Watch as fast as things change; look by itself never, so that only hints wake."""
+    monkeypatch.setattr(watch, "PACE_S", 0.0)
+    monkeypatch.setattr(watch, "POLL_S", PATIENCE_S)
+
+
+class Reader:
+    """Reads a watch, and keeps what it was told."""
+
+    def __init__(self, updates: AsyncIterator[api.BatchUpdate]) -> None:
+        self._updates = updates
+        self.items: dict[int, Item] = {}
+        self.revision = 0
+        self.ended = False
+
+    async def next(self) -> api.BatchUpdate:
+        async with asyncio.timeout(PATIENCE_S):
+            update = await anext(self._updates)
+        for item in update.items:
+            assert item.revision > self.revision
+            self.items[item.index] = item
+        assert update.revision >= self.revision
+        self.revision = update.revision
+        self.ended = update.kind == api.BatchUpdate.KIND_END
+        return update
+
+    async def until_the_end(self) -> None:
+        while not self.ended:
+            await self.next()
+
+
+async def in_flight(records: SqliteRecords, number: int) -> None:
+    await put_batch(records, new_batch(), new_items(range(number)))
+    await claim_rows(records, range(number))
+
+
+async def finish(records: SqliteRecords, changes: LocalChanges, *indexes: int) -> None:
+    changes.announce(await fold(records, [event(index, State.SUCCEEDED) for index in indexes], 1.0))
+
+
+async def test_a_watch_tells_a_snapshot_then_changes_then_the_end(records: SqliteRecords) -> None:
+    await in_flight(records, 3)
+    changes = LocalChanges()
+    reader = Reader(Watches(records, changes).one("b", 0, api.WATCH_VIEW_ITEMS))
+
+    snapshot = await reader.next()
+    assert snapshot.kind == api.BatchUpdate.KIND_SNAPSHOT
+    assert (snapshot.batch.progress.total, len(snapshot.items)) == (3, 3)
+
+    await finish(records, changes, 1)
+    change = await reader.next()
+    assert change.kind == api.BatchUpdate.KIND_CHANGE
+    assert [(item.index, item.state) for item in change.items] == [(1, Item.STATE_SUCCEEDED)]
+    assert change.batch.progress.succeeded == 1
+
+    await finish(records, changes, 0, 2)
+    assert {item.index for item in (await reader.next()).items} == {0, 2}
+    end = await reader.next()
+    assert (end.kind, end.batch.state) == (api.BatchUpdate.KIND_END, BatchState.COMPLETED)
+    with pytest.raises(StopAsyncIteration):
+        await reader.next()
+
+
+async def test_after_a_revision_only_what_changed_later_is_told(records: SqliteRecords) -> None:
+    await in_flight(records, 3)
+    changes = LocalChanges()
+    known = (await batch_of(records)).revision
+    await finish(records, changes, 1)
+
+    reader = Reader(Watches(records, changes).one("b", known, api.WATCH_VIEW_ITEMS))
+
+    assert [item.index for item in (await reader.next()).items] == [1]
+
+
+async def test_a_watch_of_a_batch_that_is_final_tells_it_and_ends(records: SqliteRecords) -> None:
+    await in_flight(records, 1)
+    await finish(records, LocalChanges(), 0)
+
+    reader = Reader(Watches(records, LocalChanges()).one("b", 0, api.WATCH_VIEW_ITEMS))
+
+    await reader.until_the_end()
+    assert set(reader.items) == {0}
+
+
+@pytest.mark.parametrize(
+    ("view", "told"),
+    [
+        (api.WATCH_VIEW_UNSPECIFIED, set()),
+        (api.WATCH_VIEW_PROGRESS, set()),
+        (api.WATCH_VIEW_FAILURES, {1}),
+        (api.WATCH_VIEW_RESULTS, {0, 1}),
+        (api.WATCH_VIEW_ITEMS, {0, 1, 2}),
+    ],
+)
+async def test_a_view_decides_which_items_are_told(
+    records: SqliteRecords, view: api.WatchView.ValueType, told: set[int]
+) -> None:
+    await in_flight(records, 3)
+    await fold(records, [event(0, State.SUCCEEDED), event(1, State.FAILED)], 1.0)
+
+    reader = Reader(Watches(records, LocalChanges()).one("b", 0, view))
+
+    assert (await reader.next()).batch.progress.failed == 1
+    assert set(reader.items) == told
+
+
+async def test_a_long_snapshot_comes_in_pages_by_revision(
+    records: SqliteRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "PAGE", 4)
+    await put_batch(records, new_batch(), new_items(range(10)))
+
+    reader = Reader(Watches(records, LocalChanges()).one("b", 0, api.WATCH_VIEW_ITEMS))
+    pages = [await reader.next() for _ in range(3)]
+
+    assert [len(page.items) for page in pages] == [4, 4, 2]
+    assert {page.kind for page in pages} == {api.BatchUpdate.KIND_SNAPSHOT}
+    assert set(reader.items) == set(range(10))
+    # Whoever hangs up after a page goes on behind it.
+    assert [page.revision for page in pages] == [5, 9, (await batch_of(records)).revision]
+
+
+async def test_a_hint_that_was_lost_costs_a_poll_and_no_update(
+    records: SqliteRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "POLL_S", 0.001)
+    await in_flight(records, 1)
+    reader = Reader(Watches(records, LocalChanges()).one("b", 0, api.WATCH_VIEW_ITEMS))
+    await reader.next()
+
+    await fold(records, [event(0, State.SUCCEEDED)], 1.0)
+
+    await reader.until_the_end()
+
+
+async def test_in_a_long_silence_heartbeats_are_heard(records: SqliteRecords, monkeypatch: pytest.MonkeyPatch) -> None:
+    await in_flight(records, 1)
+    changes = LocalChanges()
+    # Every look at this clock takes six seconds.
+    clock = itertools.count(0.0, 6.0)
+    reader = Reader(Watches(records, changes, lambda: next(clock)).one("b", 0, api.WATCH_VIEW_PROGRESS))
+    await reader.next()
+    revision = reader.revision
+
+    for _ in range(2):
+        changes.announce(["another batch"])
+        heartbeat = await reader.next()
+        assert (heartbeat.kind, heartbeat.revision) == (api.BatchUpdate.KIND_HEARTBEAT, revision)
+
+
+async def test_a_batch_that_does_not_exist_is_not_found(records: SqliteRecords) -> None:
+    with pytest.raises(CallError) as refused:
+        await anext(Watches(records, LocalChanges()).one("b", 0, api.WATCH_VIEW_PROGRESS))
+
+    assert refused.value.code is grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_watchers_miss_nothing_however_often_they_come_back(records: SqliteRecords, seed: int) -> None:
+    chance, number = random.Random(seed), 30
+    await in_flight(records, number)
+    changes = LocalChanges()
+    watches = Watches(records, changes)
+    steady = Reader(watches.one("b", 0, api.WATCH_VIEW_ITEMS))
+    returning: dict[int, Item] = {}
+
+    async def come_and_go() -> None:
+        revision, ended = 0, False
+        while not ended:
+            visit = Reader(watches.one("b", revision, api.WATCH_VIEW_ITEMS))
+            for _ in range(chance.randint(1, 3)):
+                if not visit.ended:
+                    await visit.next()
+            revision, ended = visit.revision, visit.ended
+            returning.update(visit.items)
+
+    async def happen() -> None:
+        told = [event(index, state) for index in range(number) for state in (State.PROCESSING, State.SUCCEEDED)]
+        told = [event(each.index, each.state, facts=success(each.index % 5)) for each in told]
+        chance.shuffle(told)
+        while told:
+            size = chance.randint(1, 5)
+            changes.announce(await fold(records, told[:size], 1.0))
+            del told[:size]
+
+    await asyncio.gather(steady.until_the_end(), come_and_go(), happen())
+
+    rows = {row.index: (row.revision, row.duplicate_of) for row in await rows_of(records)}
+    for told in (steady.items, returning):
+        seen = {
+            index: (item.revision, item.duplicate_of if item.HasField("duplicate_of") else None)
+            for index, item in told.items()
+        }
+        assert seen == rows
+
+
+async def test_all_batches_of_a_client_are_followed_those_that_come_later_included(records: SqliteRecords) -> None:
+    await put_batch(records, new_batch("mine", client_id="me"), new_items([0]))
+    await put_batch(records, new_batch("other", client_id="you"), new_items([0]))
+    changes = LocalChanges()
+    updates = Watches(records, changes).all_of("me", {}, api.WATCH_VIEW_ITEMS)
+
+    async def told() -> tuple[str, int]:
+        async with asyncio.timeout(PATIENCE_S):
+            update = await anext(updates)
+        return update.batch.name, update.kind
+
+    assert await told() == ("batches/mine", api.BatchUpdate.KIND_SNAPSHOT)
+
+    await put_batch(records, new_batch("later", client_id="me", created_at=1.0), new_items([0]))
+    changes.announce(["later"])
+    assert await told() == ("batches/later", api.BatchUpdate.KIND_SNAPSHOT)
+
+    await set_state(records, "mine", BatchState.PAUSED, 1.0)
+    changes.announce(["mine"])
+    assert await told() == ("batches/mine", api.BatchUpdate.KIND_CHANGE)
+
+    await claim_rows(records, [0], batch_id="mine")
+    changes.announce(await fold(records, [event(0, State.SUCCEEDED, batch_id="mine")], 1.0))
+    assert await told() == ("batches/mine", api.BatchUpdate.KIND_CHANGE)
+    assert await told() == ("batches/mine", api.BatchUpdate.KIND_END)
+
+
+async def test_following_all_batches_goes_on_behind_the_revisions_that_are_known(records: SqliteRecords) -> None:
+    await in_flight(records, 2)
+    known = (await batch_of(records)).revision
+    await fold(records, [event(1, State.PROCESSING)], 1.0)
+
+    updates = Watches(records, LocalChanges()).all_of("", {"batches/b": known}, api.WATCH_VIEW_ITEMS)
+
+    async with asyncio.timeout(PATIENCE_S):
+        assert [item.index for item in (await anext(updates)).items] == [1]
