@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from functools import partial
+from unittest import mock
 
 from imagemill.cli import main
-from imagemill.embedded import settings
 from processor_svc.pool import PoolSettings
 
 DEADLINE_S = 2.0
 
 if __name__ == "__main__":
-    settings.PoolSettings = partial(PoolSettings, deadline_s=DEADLINE_S)  # type: ignore[misc, assignment]  # a class
-    main()
+    with mock.patch("imagemill.embedded.settings.PoolSettings", partial(PoolSettings, deadline_s=DEADLINE_S)):
+        main()

@@ -95,7 +95,9 @@ def expect_no_needless_request(house: House, strikes: list[Strike], needed: Coun
     assert any(strike.truth.final for strike in strikes)
     after = [*(strike.requests for strike in strikes[1:]), house.requests()]
     for strike, later in zip(strikes, after, strict=True):
-        asked_again = {index for index in strike.truth.final if later[f"/{index}.jpg"] > strike.requests[f"/{index}.jpg"]}
+        asked_again = {
+            index for index in strike.truth.final if later[f"/{index}.jpg"] > strike.requests[f"/{index}.jpg"]
+        }
         assert asked_again == set()
     repeated = (house.requests() - needed).total()
     assert repeated <= sum(len(strike.truth.in_flight) for strike in strikes)

@@ -21,14 +21,16 @@ IMPATIENT = (sys.executable, "-m", "tests.scenarios.impatient")
 
 def write_list(house: House) -> None:
     photo = pictures.jpeg(1200, 900)
-    house.write_list(
-        house.server.route(f"/{n}.jpg", picture(pictures.numbered(photo, n))) for n in range(ITEMS)
-    )
+    house.write_list(house.server.route(f"/{n}.jpg", picture(pictures.numbered(photo, n))) for n in range(ITEMS))
+
+
+def wait_for_progress(house: House, running: Program, done: int) -> None:
+    running.await_(lambda: len(house.truth().final) >= done and bool(running.children()))
 
 
 def halted_renderer(house: House, running: Program) -> psutil.Process:
     """Stop the only rendering process, and wait until a picture is in its hands."""
-    running.await_(lambda: len(house.truth().final) >= 5)
+    wait_for_progress(house, running, 5)
     (renderer,) = running.children()
     renderer.send_signal(signal.SIGSTOP)
     running.await_(lambda: State.PROCESSING in house.truth().states.values())
@@ -66,7 +68,7 @@ def test_renderers_killed_again_and_again_lose_no_item(house: House) -> None:
     write_list(house)
     running = house.start()
     for killed in range(1, 6):
-        running.await_(lambda killed=killed: len(house.truth().final) >= 10 * killed and running.children())
+        wait_for_progress(house, running, 10 * killed)
         running.children()[0].kill()
 
     ended = running.ended()
@@ -80,7 +82,7 @@ def test_renderers_killed_again_and_again_lose_no_item(house: House) -> None:
 def test_renderers_end_with_a_parent_that_is_killed_while_it_stands_still(house: House) -> None:
     write_list(house)
     running = house.start()
-    running.await_(lambda: len(house.truth().final) >= 5)
+    wait_for_progress(house, running, 5)
     running.send(signal.SIGSTOP)
     assert running.children()
 

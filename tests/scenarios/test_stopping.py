@@ -10,7 +10,8 @@ import pytest
 from tests.support import pictures
 from tests.support.eventually import eventually_blocking
 from tests.support.house import House
-from tests.support.picture_server import picture, slow, stalled
+from tests.support.picture_server import slow, stalled
+from tests.support.processes import Program
 
 ITEMS = 150
 PHOTO = pictures.jpeg()
@@ -22,6 +23,10 @@ def slow_list(house: House, number: int = ITEMS) -> None:
     house.write_list(house.server.route(f"/{n}.jpg", reply) for n, reply in enumerate(replies))
 
 
+def wait_for_progress(house: House, running: Program, done: int) -> None:
+    running.await_(lambda: len(house.truth().final) >= done)
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_to_all_processes_in_the_thick_of_it_ends_within_two_seconds(
     house: House, number: signal.Signals, code: int
@@ -29,7 +34,7 @@ def test_a_signal_to_all_processes_in_the_thick_of_it_ends_within_two_seconds(
     # given a run with items done, items on their way and items not begun
     slow_list(house)
     running = house.start()
-    running.await_(lambda: len(house.truth().final) >= ITEMS // 5)
+    wait_for_progress(house, running, ITEMS // 5)
 
     # when a terminal tells the whole group to stop
     running.send_group(number)
@@ -55,8 +60,7 @@ def test_what_a_stop_hands_back_counts_no_attempt(house: House) -> None:
     slow_list(house, 90)
     for _ in range(2):
         running = house.start()
-        before = len(house.truth().final)
-        running.await_(lambda before=before: len(house.truth().final) > before)
+        wait_for_progress(house, running, len(house.truth().final) + 1)
         running.send(signal.SIGINT)
         assert running.ended(5.0).code == 130
 
@@ -115,7 +119,7 @@ def test_another_list_for_a_killed_run_is_explained_and_the_old_list_goes_on(hou
     slow_list(house)
     old = house.list.read_text(encoding="utf-8")
     running = house.start()
-    running.await_(lambda: bool(house.truth().final))
+    wait_for_progress(house, running, 1)
     running.send(signal.SIGKILL)
     assert running.ended(5.0).code == -signal.SIGKILL
 
@@ -145,7 +149,7 @@ def test_standard_input_goes_on_after_a_kill_when_it_is_given_again(house: House
     slow_list(house, 60)
     given = house.list.read_bytes()
     running = house.start(sources=["-"], stdin=given)
-    running.await_(lambda: bool(house.truth().final))
+    wait_for_progress(house, running, 1)
     running.send_group(signal.SIGKILL)
     assert running.ended(5.0).code == -signal.SIGKILL
 

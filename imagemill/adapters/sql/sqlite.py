@@ -24,6 +24,10 @@ from imagemill.adapters.sql.views import SqlView
 from imagemill.domain.items import Facts, Head, State
 from imagemill.ports.records import Claim, Move, NewItem, RecordsUnavailable, Twin
 
+READERS = 3
+CACHE_KIB = 2048
+"""Pages that each connection keeps, in KiB: what is hot is the small end of the indexes, the rest is read once."""
+
 _INSERT = (
     "INSERT INTO items (batch_id, idx, source, source_row, host, state, revision, finished_at, error_code, "
     "error_message) VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"
@@ -152,7 +156,7 @@ async def open_sqlite(path: Path, *, survive_power_loss: bool = False) -> Sqlite
     url = f"sqlite+aiosqlite:///{path}"
     # One connection is the write lock: whoever waits for it waits in this process, in order, not on the file.
     writer = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=600)
-    readers = create_async_engine(url, pool_size=4, max_overflow=0, pool_timeout=600)
+    readers = create_async_engine(url, pool_size=READERS, max_overflow=0, pool_timeout=600)
     synchronous = "FULL" if survive_power_loss else "NORMAL"
     _speak_sqlite(writer, "BEGIN IMMEDIATE", synchronous)
     _speak_sqlite(readers, "BEGIN", synchronous)
@@ -178,7 +182,7 @@ def _speak_sqlite(engine: AsyncEngine, begin: str, synchronous: str) -> None:
     def set_up(connection: Any, _: object) -> None:  # the driver's own type is private to SQLAlchemy's adapter
         connection.isolation_level = None
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "busy_timeout=30000", "cache_size=-8000"):
+        for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "busy_timeout=30000", f"cache_size=-{CACHE_KIB}"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
