@@ -21,6 +21,8 @@ from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from typing import Protocol
 
+from imagemill.ports.unavailable import PartUnavailable
+
 DELIVERY_LIMIT = 3
 """How often a message may be handed back before it is given up."""
 
@@ -74,5 +76,5 @@ class Broker(Protocol):
         """Take the dead letters of a queue (B6)."""
 
 
-class BrokerUnavailable(Exception):
+class BrokerUnavailable(PartUnavailable):
     """The broker can't be reached; what was being published may or may not have arrived."""

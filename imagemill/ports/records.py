@@ -24,6 +24,7 @@ from typing import Protocol
 from imagemill.domain.batches import Batch
 from imagemill.domain.failures import Failure
 from imagemill.domain.items import Facts, Head, ItemRow, Original, State
+from imagemill.ports.unavailable import PartUnavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,5 +191,5 @@ class Records(View, Protocol):
         """Let go of the database."""
 
 
-class RecordsUnavailable(Exception):
+class RecordsUnavailable(PartUnavailable):
     """The database can't be reached, is locked for too long, or its disk is full."""

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import grpc
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from imagemill.ports.records import RecordsUnavailable
+from imagemill.ports.unavailable import PartUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -66,13 +66,10 @@ def not_found(name: str) -> CallError:
 _UNFORESEEN = CallError(
     grpc.StatusCode.INTERNAL, "INTERNAL", "An unforeseen error of the mill's own; its log has the details."
 )
-_NO_DATABASE = CallError(
-    grpc.StatusCode.UNAVAILABLE,
-    "DATABASE_UNAVAILABLE",
-    "The mill's database can't be used for the moment; its disk may be full. Try again when that is mended.",
-)
 _AWAY = CallError(
-    grpc.StatusCode.UNAVAILABLE, "STORAGE_UNAVAILABLE", "A part of the mill is away for the moment; try again."
+    grpc.StatusCode.UNAVAILABLE,
+    "PART_UNAVAILABLE",
+    "A part of the mill can't be used for the moment, or its disk is full; its log says which. Try again later.",
 )
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -138,9 +135,9 @@ async def _refuse(context: Context, error: Exception, method: str) -> NoReturn:
         raise error
     if isinstance(error, grpc.aio.AioRpcError):
         await _pass_on(context, error, method)
-    if isinstance(error, RecordsUnavailable):
-        log.warning("%s waits for the database: %s.", method, error)
-        error = _NO_DATABASE
+    if isinstance(error, PartUnavailable):
+        log.warning("%s could not be answered: %s.", method, error)
+        error = _AWAY
     if not isinstance(error, CallError):
         log.error("An unforeseen error in %s.", method, exc_info=error)
         error = _UNFORESEEN

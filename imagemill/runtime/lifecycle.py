@@ -7,8 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
-from imagemill.ports.broker import BrokerUnavailable
-from imagemill.ports.records import RecordsUnavailable
+from imagemill.ports.unavailable import PartUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -25,5 +24,5 @@ async def every(period_s: float, action: Callable[[], Awaitable[None]], due: asy
         wake.clear()
         try:
             await action()
-        except (BrokerUnavailable, RecordsUnavailable) as error:
+        except PartUnavailable as error:
             log.warning("A part is away: %s.", error)

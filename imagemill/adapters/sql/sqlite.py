@@ -7,23 +7,25 @@ as another one wrote in between. There is no SKIP LOCKED here; the one writer ma
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, event, insert, select
+from sqlalchemy import Connection, Engine, QueuePool, Row, Select, create_engine, event, insert, select
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from imagemill.adapters.sql.rows import FACT_COLUMNS, fact_values
 from imagemill.adapters.sql.schema import SCHEMA_VERSION, meta, metadata
-from imagemill.adapters.sql.steady import steady_transaction
+from imagemill.adapters.sql.threads import EngineThreads, Writer
 from imagemill.adapters.sql.unit import SqlUnit
 from imagemill.adapters.sql.views import SqlView
 from imagemill.domain.items import Facts, Head, State
 from imagemill.ports.records import Claim, Move, NewItem, RecordsUnavailable, Twin
 
+LONGEST_WAIT_S = 30.0
+"""How long a unit waits for another process that writes, in seconds."""
 READERS = 3
 CACHE_KIB = 2048
 """Pages that each connection keeps, in KiB: what is hot is the small end of the indexes, the rest is read once."""
@@ -55,7 +57,7 @@ class SqliteUnit(SqlUnit):
         new = [item for item in items if item.index not in known]
         rows = [_new_values(batch_id, item, revision + n, now) for n, item in enumerate(new, start=1)]
         if rows:
-            await self._connection.exec_driver_sql(_INSERT, rows)
+            await self._connection.driver_change(_INSERT, rows)
         return {item.index for item in new}
 
     async def heads(self, batch_id: str, indexes: Collection[int]) -> dict[int, Head]:
@@ -68,9 +70,9 @@ class SqliteUnit(SqlUnit):
         plain = [_move_values(move) for move in moves if move.facts is None]
         full = [_move_values(move, move.facts) for move in moves if move.facts is not None]
         if plain:
-            await self._connection.exec_driver_sql(_MOVE + _WHERE, plain)
+            await self._connection.driver_change(_MOVE + _WHERE, plain)
         if full:
-            await self._connection.exec_driver_sql(_MOVE_WITH_FACTS, full)
+            await self._connection.driver_change(_MOVE_WITH_FACTS, full)
 
     async def twins(self, batch_id: str, digests: Collection[str]) -> list[Twin]:
         """The succeeded items with these digests, by digest and index."""
@@ -80,23 +82,22 @@ class SqliteUnit(SqlUnit):
         """Write (index, duplicate_of, revision)."""
         if changes:
             rows = [(twin, revision, batch_id, index) for index, twin, revision in changes]
-            await self._connection.exec_driver_sql(_POINT, rows)
+            await self._connection.driver_change(_POINT, rows)
 
     async def claim(self, claim: Claim, batch_id: str, items: Sequence[tuple[int, Head, int]], now: float) -> None:
         """Write (index, head, revision) of claimed items."""
-        await self._connection.exec_driver_sql(
+        await self._connection.driver_change(
             "INSERT INTO claims (token, epoch, claimed_at) VALUES (?,?,?) ON CONFLICT DO NOTHING",
-            (claim.token, claim.epoch, now),
+            [(claim.token, claim.epoch, now)],
         )
         rows = [
             (head.state.value, head.attempt, head.claims, claim.lease_until, claim.token, revision, batch_id, index)
             for index, head, revision in items
         ]
-        await self._connection.exec_driver_sql(_CLAIM, rows)
+        await self._connection.driver_change(_CLAIM, rows)
 
     async def _rows(self, statement: str, batch_id: str, values: Sequence[object]) -> Sequence[Any]:
-        result = await self._connection.exec_driver_sql(statement, (batch_id, json.dumps(values)))
-        return result.all()
+        return await self._connection.driver_rows(statement, (batch_id, json.dumps(values)))
 
 
 def _new_values(batch_id: str, item: NewItem, revision: int, now: float) -> tuple[Any, ...]:
@@ -122,26 +123,29 @@ def _move_values(move: Move, facts: Facts | None = None) -> tuple[Any, ...]:
 class SqliteRecords(SqlView):
     """See `ports.records.Records`; open with `open_sqlite`."""
 
-    def __init__(self, writer: AsyncEngine, readers: AsyncEngine) -> None:
-        super().__init__(readers)
+    def __init__(self, writer: Writer, readers: EngineThreads) -> None:
         self._writer = writer
+        self._readers = readers
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[SqliteUnit]:
         """Open a unit. Raises `RecordsUnavailable` when the file is locked for too long or the disk is full."""
         try:
-            async with steady_transaction(self._writer) as connection:
+            async with self._writer.transaction() as connection:
                 yield SqliteUnit(connection)
         except DBAPIError as error:
             raise RecordsUnavailable("the database file could not be written") from error
 
     async def close(self) -> None:
-        """Fold the write-ahead log into the file and let go of it."""
-        await self._readers.dispose()
-        async with self._writer.connect() as connection:
-            await connection.exec_driver_sql("ROLLBACK")
-            await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-        await self._writer.dispose()
+        """Let go of the file; the last connection to it folds the write-ahead log into it."""
+        await self._readers.close()
+        await self._writer.close()
+
+    async def _rows(self, query: Select[Any]) -> Sequence[Row[*tuple[Any, ...]]]:
+        try:
+            return await self._readers.read(query)
+        except DBAPIError as error:
+            raise RecordsUnavailable("the database file could not be read") from error
 
 
 class SchemaUnknown(RecordsUnavailable):
@@ -153,39 +157,49 @@ async def open_sqlite(path: Path, *, survive_power_loss: bool = False) -> Sqlite
 
     A commit survives the death of any process; with `survive_power_loss` also that of the machine.
     """
-    url = f"sqlite+aiosqlite:///{path}"
-    # One connection is the write lock: whoever waits for it waits in this process, in order, not on the file.
-    writer = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=600)
-    readers = create_async_engine(url, pool_size=READERS, max_overflow=0, pool_timeout=600)
     synchronous = "FULL" if survive_power_loss else "NORMAL"
-    _speak_sqlite(writer, "BEGIN IMMEDIATE", synchronous)
-    _speak_sqlite(readers, "BEGIN", synchronous)
-    records = SqliteRecords(writer, readers)
+    writing = _engine(path, 1, "BEGIN IMMEDIATE", synchronous)
+    reading = _engine(path, READERS, "BEGIN", synchronous)
+    records = SqliteRecords(Writer(writing), EngineThreads(reading, READERS, "sqlite-reader"))
     try:
-        async with writer.begin() as connection:
-            await connection.run_sync(metadata.create_all)
-            version = await connection.scalar(select(meta.c.value).where(meta.c.key == "schema"))
-            if version is None:
-                await connection.execute(insert(meta).values(key="schema", value=str(SCHEMA_VERSION)))
-            elif version != str(SCHEMA_VERSION):
-                raise SchemaUnknown(f"the database has schema {version}, this version needs {SCHEMA_VERSION}")
+        await records._writer.run(_prepare)
     except DBAPIError as error:
-        await writer.dispose()
+        await records.close()
         raise RecordsUnavailable("the database file can't be opened") from error
+    except SchemaUnknown:
+        await records.close()
+        raise
     return records
 
 
-def _speak_sqlite(engine: AsyncEngine, begin: str, synchronous: str) -> None:
-    """Make the engine's transactions begin as told, and set what each connection needs."""
+def _prepare(connection: Connection) -> None:
+    """Create what is missing, and refuse what another version made."""
+    metadata.create_all(connection)
+    version = connection.scalar(select(meta.c.value).where(meta.c.key == "schema"))
+    if version is None:
+        connection.execute(insert(meta).values(key="schema", value=str(SCHEMA_VERSION)))
+    elif version != str(SCHEMA_VERSION):
+        raise SchemaUnknown(f"the database has schema {version}, this version needs {SCHEMA_VERSION}")
 
-    @event.listens_for(engine.sync_engine, "connect")
-    def set_up(connection: Any, _: object) -> None:  # the driver's own type is private to SQLAlchemy's adapter
+
+def _engine(path: Path, connections: int, begin: str, synchronous: str) -> Engine:
+    """An engine whose transactions begin as told, with what each connection needs."""
+    engine = create_engine(
+        f"sqlite:///{path}",
+        poolclass=QueuePool,
+        pool_size=connections,
+        max_overflow=0,
+        connect_args={"timeout": LONGEST_WAIT_S, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: sqlite3.Connection, _: object) -> None:
         connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "busy_timeout=30000", f"cache_size=-{CACHE_KIB}"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
+        for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", f"cache_size=-{CACHE_KIB}"):
+            connection.execute(f"PRAGMA {pragma}")
 
-    @event.listens_for(engine.sync_engine, "begin")
+    @event.listens_for(engine, "begin")
     def begin_as_told(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
+
+    return engine

@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import and_, delete, insert, select, update
 
+from imagemill.adapters.sql.connection import Connection
 from imagemill.adapters.sql.rows import batch_from, batch_values, head_from, original_from, progress_values
 from imagemill.adapters.sql.schema import IN_FLIGHT, PENDING, batches, claims, items
-from imagemill.adapters.sql.steady import SteadyConnection
 from imagemill.domain.batches import Batch, BatchState
 from imagemill.domain.items import Head
 from imagemill.ports.records import Claim, DueItem, Move, NewItem, Twin
@@ -27,35 +27,34 @@ _DUE_COLUMNS = (
 class SqlUnit(ABC):
     """See `ports.records.Unit`; `connection` is inside a transaction that holds the write lock it needs."""
 
-    def __init__(self, connection: SteadyConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def insert_batch(self, batch: Batch) -> None:
         """Add a batch."""
-        await self._connection.execute(insert(batches).values(batch_values(batch)))
+        await self._connection.change(insert(batches).values(batch_values(batch)))
 
     async def batches(self, ids: Collection[str]) -> dict[str, Batch]:
         """The batches that exist, locked in the order of their ids."""
         query = select(batches).where(batches.c.id.in_(sorted(ids))).order_by(batches.c.id).with_for_update()
-        rows = await self._connection.execute(query)
-        return {row["id"]: batch_from(row) for row in rows.mappings()}
+        rows = await self._connection.rows(query)
+        return {row["id"]: batch_from(row) for row in rows}
 
     async def batch_of_request(self, request_id: str) -> Batch | None:
         """The batch that a request id opened."""
-        rows = await self._connection.execute(select(batches).where(batches.c.request_id == request_id))
-        row = rows.mappings().first()
-        return batch_from(row) if row else None
+        rows = await self._connection.rows(select(batches).where(batches.c.request_id == request_id))
+        return batch_from(rows[0]) if rows else None
 
     async def working_batches(self) -> list[Batch]:
         """Batches with work left, oldest first; locked in the order of their ids."""
-        ids = await self._connection.scalars(select(batches.c.id).where(batches.c.state.in_(_WORKING)))
-        locked = await self.batches(ids)
+        ids = await self._connection.rows(select(batches.c.id).where(batches.c.state.in_(_WORKING)))
+        locked = await self.batches([row["id"] for row in ids]) if ids else {}
         return sorted(locked.values(), key=lambda batch: batch.created_at)
 
     async def save_batch(self, batch: Batch) -> None:
         """Write what changes of a batch."""
         statement = update(batches).where(batches.c.id == batch.id).values(progress_values(batch))
-        await self._connection.execute(statement)
+        await self._connection.change(statement)
 
     @abstractmethod
     async def insert_items(self, batch_id: str, items: Sequence[NewItem], revision: int, now: float) -> set[int]:
@@ -90,13 +89,12 @@ class SqlUnit(ABC):
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        rows = await self._connection.execute(query)
-        return [DueItem(row["idx"], row["source"], head_from(row), original_from(row)) for row in rows.mappings()]
+        rows = await self._connection.rows(query)
+        return [DueItem(row["idx"], row["source"], head_from(row), original_from(row)) for row in rows]
 
     async def claimed(self, token: str) -> list[tuple[str, DueItem]]:
         """What a claim of this token holds."""
-        known = await self._connection.scalar(select(claims.c.token).where(claims.c.token == token))
-        if known is None:
+        if not await self._connection.rows(select(claims.c.token).where(claims.c.token == token)):
             return []
         working = select(batches.c.id).where(batches.c.state.in_(_WORKING))
         query = (
@@ -104,15 +102,14 @@ class SqlUnit(ABC):
             .where(items.c.batch_id.in_(working), IN_FLIGHT, items.c.claim_token == token)
             .order_by(items.c.batch_id, items.c.idx)
         )
-        rows = await self._connection.execute(query)
+        rows = await self._connection.rows(query)
         return [
-            (row["batch_id"], DueItem(row["idx"], row["source"], head_from(row), original_from(row)))
-            for row in rows.mappings()
+            (row["batch_id"], DueItem(row["idx"], row["source"], head_from(row), original_from(row))) for row in rows
         ]
 
     async def confirm(self, token: str, now: float) -> None:
         """Record that a claim was published."""
-        await self._connection.execute(update(claims).where(claims.c.token == token).values(published_at=now))
+        await self._connection.change(update(claims).where(claims.c.token == token).values(published_at=now))
 
     async def extend_leases(self, epoch: str, lease_until: float, now: float) -> None:
         """Prolong the published claims of the epoch, and forget claims that hold nothing."""
@@ -121,10 +118,11 @@ class SqlUnit(ABC):
         for batch in await self.working_batches():
             held = and_(items.c.batch_id == batch.id, IN_FLIGHT, items.c.due_at > now)
             statement = update(items).where(held, items.c.claim_token.in_(live)).values(due_at=lease_until)
-            await self._connection.execute(statement)
-            held_tokens |= set(await self._connection.scalars(select(items.c.claim_token).where(held).distinct()))
+            await self._connection.change(statement)
+            tokens = await self._connection.rows(select(items.c.claim_token).where(held).distinct())
+            held_tokens |= {row["claim_token"] for row in tokens}
         old = delete(claims).where(claims.c.claimed_at < now - _CLAIM_KEPT_S, claims.c.token.not_in(held_tokens))
-        await self._connection.execute(old)
+        await self._connection.change(old)
 
     async def release(self, batch_id: str, *, epoch: str, other_epochs: bool, now: float) -> int:
         """Make items in flight due at once."""
@@ -134,8 +132,7 @@ class SqlUnit(ABC):
         statement = update(items).where(held, ~mine if other_epochs else mine)
         # What is handed back was never tried, so it must not count towards the claims after which an item is given up.
         values = {"due_at": now} if other_epochs else {"due_at": now, "claims": items.c.claims - 1}
-        result = await self._connection.execute(statement.values(values))
-        return result.rowcount
+        return await self._connection.change(statement.values(values))
 
     async def open_items(self, batch_id: str, limit: int) -> dict[int, Head]:
         """Items not final, by index."""
@@ -143,6 +140,6 @@ class SqlUnit(ABC):
         for condition in (IN_FLIGHT, PENDING):
             query = select(items.c.idx, items.c.state, items.c.attempt, items.c.claims)
             query = query.where(items.c.batch_id == batch_id, condition).limit(limit - len(found))
-            rows = await self._connection.execute(query)
-            found |= {row["idx"]: head_from(row) for row in rows.mappings()}
+            rows = await self._connection.rows(query)
+            found |= {row["idx"]: head_from(row) for row in rows}
         return found

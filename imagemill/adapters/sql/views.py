@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Row, Select, func, select, tuple_
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from imagemill.adapters.sql.rows import batch_from, item_from
 from imagemill.adapters.sql.schema import SUCCEEDED, batches, items
-from imagemill.adapters.sql.steady import to_the_end
 from imagemill.domain.batches import Batch
 from imagemill.domain.items import ItemRow, State
-from imagemill.ports.records import RecordsUnavailable, Spread
+from imagemill.ports.records import Spread
 
 
-class SqlView:
-    """See `ports.records.View`."""
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._readers = engine
+class SqlView(ABC):
+    """See `ports.records.View`; how rows are fetched is each dialect's own."""
 
     async def batch(self, batch_id: str) -> Batch | None:
         """One batch."""
@@ -108,16 +103,9 @@ class SqlView:
     async def _items(self, query: Select[Any]) -> list[ItemRow]:
         return [item_from(row._mapping) for row in await self._rows(query)]
 
+    @abstractmethod
     async def _rows(self, query: Select[Any]) -> Sequence[Row[*tuple[Any, ...]]]:
-        return await to_the_end(self._read(query))
-
-    async def _read(self, query: Select[Any]) -> Sequence[Row[*tuple[Any, ...]]]:
-        try:
-            async with self._readers.connect() as connection:
-                rows: Sequence[Row[*tuple[Any, ...]]] = (await connection.execute(query)).all()
-                return rows
-        except DBAPIError as error:
-            raise RecordsUnavailable("the database could not be read") from error
+        """All rows of a query. Raises `RecordsUnavailable`."""
 
 
 def _only(query: Select[Any], states: Collection[State]) -> Select[Any]:

@@ -1,0 +1,28 @@
+"""What the shared SQL asks of a dialect's connection: statements whose results come whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from sqlalchemy import Executable, Row, RowMapping
+
+
+class Connection(Protocol):
+    """A connection inside a transaction.
+
+    A caller that is cancelled tears no statement: each runs to its end before the cancellation goes on, so that the
+    transaction can be rolled back and nothing is left locked.
+    """
+
+    async def rows(self, query: Executable) -> Sequence[RowMapping]:
+        """All rows of a query, by column name."""
+
+    async def change(self, statement: Executable) -> int:
+        """Run a statement that returns nothing; the number of rows it matched."""
+
+    async def driver_rows(self, statement: str, parameters: tuple[Any, ...]) -> Sequence[Row[*tuple[Any, ...]]]:
+        """All rows of a query in the driver's wording."""
+
+    async def driver_change(self, statement: str, parameters: Sequence[tuple[Any, ...]]) -> None:
+        """Run a statement in the driver's wording once for each of the parameters, in one call of the driver."""
