@@ -11,8 +11,8 @@ import logging
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # the stubs alone know asynchronous stubs by a type of their 
     from imagemill.v1.storage_service_pb2_grpc import StorageServiceAsyncStub
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 CLAIM = 256
 """Items asked for at once."""
@@ -66,29 +68,27 @@ class Dispatcher:
         self._throughput = Throughput()
 
     async def run(self) -> None:
-        """Dispatch until cancelled; a part that is away is tried again."""
-        token = uuid.uuid4().hex
+        """Dispatch until cancelled."""
         while True:
-            try:
-                await self._dispatch_once(token)
-            except (grpc.aio.AioRpcError, BrokerUnavailable) as error:
-                # The same token next time: what was claimed and not published is claimed again at once.
-                log.warning("Dispatching waits for a part that is away: %s.", type(error).__name__)
-                await asyncio.sleep(RETRY_S)
-                continue
-            token = uuid.uuid4().hex
+            await self._dispatch_once(uuid.uuid4().hex)
 
     async def _dispatch_once(self, token: str) -> None:
-        request = inner.ClaimItemsRequest(token=token, max_items=CLAIM, window=self._window(), epoch=self._broker.epoch)
-        request.wait.FromMilliseconds(int(WAIT_S * 1000))
-        response = await self._storage.ClaimItems(request)
-        if not response.batches:
-            return
+        # Each step is repeated alone: what is on the queue is not published again because the store is away.
+        batches = await _until_done(lambda: self._claim(token))
         rate = self._throughput.per_second(time.monotonic())
         size = max(1, min(LARGEST_MESSAGE, round(rate * MESSAGE_S)))
-        for claim in response.batches:
+        for claim in batches:
             await self._publish(claim, size)
             self._throughput.record(time.monotonic(), len(claim.items))
+        if batches:
+            await _until_done(lambda: self._confirm(token))
+
+    async def _claim(self, token: str) -> Sequence[inner.BatchClaim]:
+        request = inner.ClaimItemsRequest(token=token, max_items=CLAIM, window=self._window(), epoch=self._broker.epoch)
+        request.wait.FromMilliseconds(int(WAIT_S * 1000))
+        return (await self._storage.ClaimItems(request)).batches
+
+    async def _confirm(self, token: str) -> None:
         await self._storage.ConfirmClaim(inner.ConfirmClaimRequest(token=token))
 
     def _window(self) -> int:
@@ -100,12 +100,22 @@ class Dispatcher:
         # What is stored durably goes straight to rendering: its source is not asked again.
         stored = [item for item in claim.items if item.HasField("original")]
         missing = [item for item in claim.items if not item.HasField("original")]
-        if stored:
-            await self._broker.publish(Queue.PROCESS, [_process_message(claim, part) for part in _parts(stored, size)])
-        if missing:
-            await self._broker.publish(
-                Queue.DOWNLOAD, [_download_message(claim, part) for part in _parts(missing, size)]
-            )
+        processes = [_process_message(claim, part) for part in _parts(stored, size)]
+        downloads = [_download_message(claim, part) for part in _parts(missing, size)]
+        if processes:
+            await _until_done(lambda: self._broker.publish(Queue.PROCESS, processes))
+        if downloads:
+            await _until_done(lambda: self._broker.publish(Queue.DOWNLOAD, downloads))
+
+
+async def _until_done(step: Callable[[], Awaitable[T]]) -> T:
+    """Do a step; while the part that it needs is away, try again."""
+    while True:
+        try:
+            return await step()
+        except (grpc.aio.AioRpcError, BrokerUnavailable) as error:
+            log.warning("Dispatching waits for a part that is away: %s.", type(error).__name__)
+            await asyncio.sleep(RETRY_S)
 
 
 def _parts(items: Sequence[inner.ClaimedItem], size: int) -> Iterator[Sequence[inner.ClaimedItem]]:

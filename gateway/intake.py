@@ -31,6 +31,7 @@ _BATCH_ID = re.compile(r"[a-z0-9-]{1,64}")
 
 async def take_small(storage: StorageServiceAsyncStub, request: api.CreateBatchRequest) -> batch_pb2.Batch:
     """Take a batch that came in one message. Raises `CallError`."""
+    _check_number(request.items)
     batch_id = await _open(storage, request.spec)
     await _append(storage, batch_id, 0, request.items)
     return await _seal(storage, batch_id, len(request.items))
@@ -52,11 +53,17 @@ async def take_stream(
         if request.chunk.first_index != total:
             problem = f"is {total}, where the chunk before ended"
             raise invalid("The chunks of an import follow one another.", ("chunk.first_index", problem))
+        _check_number(request.chunk.items)
         await _append(storage, batch_id, total, request.chunk.items)
         total += len(request.chunk.items)
     if not batch_id:
         raise invalid("An import begins with its spec.", ("spec", "is the first message"))
     return await _seal(storage, batch_id, total)
+
+
+def _check_number(sources: Sequence[api.ItemSource]) -> None:
+    if len(sources) > LARGEST_CHUNK:
+        raise invalid("Too many items in one message.", ("items", f"has at most {LARGEST_CHUNK}"))
 
 
 async def _open(storage: StorageServiceAsyncStub, spec: api.BatchSpec) -> str:
@@ -91,8 +98,6 @@ def _checked(spec: api.BatchSpec) -> Recipe:
 async def _append(
     storage: StorageServiceAsyncStub, batch_id: str, first_index: int, sources: Sequence[api.ItemSource]
 ) -> None:
-    if len(sources) > LARGEST_CHUNK:
-        raise invalid("Too many items in one message.", ("items", f"has at most {LARGEST_CHUNK}"))
     items = [_new_item(first_index + n, source) for n, source in enumerate(sources)]
     if items:
         await storage.AppendItems(inner.AppendItemsRequest(batch_id=batch_id, items=items))

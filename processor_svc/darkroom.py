@@ -13,10 +13,10 @@ from imagemill.domain.items import Facts, ItemEvent, Original, Render, State, Ti
 from imagemill.domain.recipe import extension
 from imagemill.ports.blobs import Blobs, Borrowed, Originals
 from imagemill.runtime.jobs import ProcessJob
-from imagemill.runtime.stage import Outcome
+from imagemill.runtime.stage import Outcome, StageBroken
 from imagemill.v1 import storage_service_pb2 as inner
 from processor_svc.jobs import RenderJob, RenderResult
-from processor_svc.pool import RenderPool
+from processor_svc.pool import PoolBroken, RenderPool
 
 if TYPE_CHECKING:  # the stubs alone know asynchronous stubs by a type of their own
     from imagemill.v1.storage_service_pb2_grpc import StorageServiceAsyncStub
@@ -37,7 +37,8 @@ class Darkroom:
     async def develop(self, job: ProcessJob) -> Outcome[None]:
         """Render and store, unless the same bytes were rendered for another item; gives the original back.
 
-        Raises what `RenderPool.render` and `Blobs.adopt` raise.
+        Raises `PipelineError` as `RenderPool.render` and `Blobs.adopt` do, and `StageBroken` when nothing can be
+        rendered any more.
         """
         try:
             if twin := await self._facts_of_twin(job):
@@ -46,7 +47,7 @@ class Darkroom:
             if borrowed is None:
                 return _download_again(job)
             outputs = {variant.name: self._blobs.scratch() for variant in job.recipe.variants}
-            result = await self._pool.render(self._order(job, borrowed, outputs))
+            result = await self._rendered(self._order(job, borrowed, outputs))
             if self._originals.is_void(job.original_ref):
                 _discard(outputs)
                 return _download_again(job)
@@ -57,6 +58,12 @@ class Darkroom:
     async def drop(self, job: ProcessJob) -> None:
         """Give back the original of a job that will not be done."""
         await self._originals.release(job.original_ref)
+
+    async def _rendered(self, order: RenderJob) -> RenderResult:
+        try:
+            return await self._pool.render(order)
+        except PoolBroken as error:
+            raise StageBroken("no rendering process can be started") from error
 
     def _order(self, job: ProcessJob, borrowed: Borrowed, outputs: Mapping[str, Path]) -> RenderJob:
         return RenderJob(

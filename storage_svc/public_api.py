@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 import grpc
 
@@ -17,6 +17,7 @@ from imagemill.runtime.calls import CallError, Context, invalid, not_found
 from imagemill.v1 import batch_service_pb2 as api
 from imagemill.v1.batch_service_pb2_grpc import BatchServiceServicer
 from storage_svc import control
+from storage_svc.pages import fitting
 from storage_svc.report import make_report
 from storage_svc.watch import Watches
 
@@ -60,12 +61,12 @@ class PublicApi(BatchServiceServicer):
         """List items in input order; the token is the last one's index."""
         batch = await self._batch(request.parent, field="parent")
         size = _page_size(request.page_size, LARGEST_ITEM_PAGE)
-        states = [State(state) for state in request.states if state]
-        page = await self._records.items(
-            batch.id, _item_token(request.page_token), size, states, list(request.error_codes)
-        )
-        token = str(page[-1].index) if len(page) == size else ""
-        return api.ListItemsResponse(items=[codec.item_message(row) for row in page], next_page_token=token)
+        states, codes = _states(request.states), list(request.error_codes)
+        page = await self._records.items(batch.id, _item_token(request.page_token), size, states, codes)
+        items = fitting(page)
+        complete = len(items) == len(page) < size
+        token = "" if complete else str(items[-1].index)
+        return api.ListItemsResponse(items=items, next_page_token=token)
 
     async def WatchBatch(
         self, request: api.WatchBatchRequest, context: Context
@@ -123,6 +124,13 @@ def batch_id_of(name: str, field: str = "name") -> str:
     if collection != "batches" or not batch_id or "/" in batch_id:
         raise invalid(f"{name!r} is no batch's name.", (field, "has the form batches/{batch}"))
     return batch_id
+
+
+def _states(asked: Iterable[int]) -> list[State]:
+    known = {state.value for state in State}
+    if unknown := [state for state in asked if state not in known]:
+        raise invalid(f"{unknown[0]} is no state of an item.", ("states", "is one of Item.State's, UNSPECIFIED aside"))
+    return [State(state) for state in asked]
 
 
 def _page_size(asked: int, largest: int) -> int:

@@ -17,6 +17,7 @@ from imagemill.ports.changes import Changes, Subscription
 from imagemill.ports.records import View
 from imagemill.runtime.calls import not_found
 from imagemill.v1 import batch_service_pb2 as api
+from storage_svc.pages import fitting
 
 PAGE = 500
 """Items in one message."""
@@ -113,9 +114,9 @@ class Watches:
             page = (
                 [] if states is None else await self._view.changed_items(batch.id, after, batch.revision, PAGE, states)
             )
-            complete = len(page) < PAGE
-            after = batch.revision if complete else page[-1].revision
-            items = [codec.item_message(row) for row in page]
+            items = fitting(page)
+            complete = len(items) == len(page) < PAGE
+            after = batch.revision if complete else items[-1].revision
             yield api.BatchUpdate(kind=kind, batch=message, items=items, revision=after)
             if complete:
                 return

@@ -61,10 +61,11 @@ class LocalBlobs:
 
     def _sync(self, keys: Sequence[str]) -> None:
         paths = [self._file(key) for key in keys]
-        # A new folder is durable only when its parent is.
-        folders = {path.rsplit("/", up)[0] for path in paths for up in (1, 2)}
+        # A new folder is durable only when its parent is, up to the root.
+        folders = {str(parent) for path in paths for parent in Path(path).relative_to(self._root).parents}
+        above = [f"{self._root_text}/{folder}" for folder in sorted(folders, reverse=True)]
         try:
-            for path in (*paths, *sorted(folders, reverse=True)):
+            for path in (*paths, *above):
                 descriptor = os.open(path, os.O_RDONLY)
                 try:
                     os.fsync(descriptor)

@@ -80,6 +80,10 @@ class Work(Generic[JobT, NextT]):
     policy: RetryPolicy = field(default_factory=RetryPolicy)
 
 
+class StageBroken(Exception):
+    """No job can be handled any more: raised by a handler, it ends the stage, and its jobs are handed back."""
+
+
 class _Message:
     """A delivery whose jobs are not all out yet."""
 
@@ -105,11 +109,13 @@ class Stage(Generic[JobT, NextT]):
         self._slots = asyncio.Semaphore(work.slots)
         self._running: dict[asyncio.Task[None], str] = {}
         self._cancelled: set[str] = set()
+        self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self, stop: asyncio.Event, grace_s: float) -> None:
         """Work until `stop` is set, then give running jobs `grace_s` seconds; the rest is handed back.
 
-        Everything that was finished by then is published and acknowledged before this returns.
+        Everything that was finished by then is published and acknowledged before this returns. Raises what the
+        stage broke of, in an exception group.
         """
         async with (
             self._broker.consume(self._work.queue, self._work.slots) as deliveries,
@@ -120,8 +126,12 @@ class Stage(Generic[JobT, NextT]):
             taking = loops.create_task(self._take(deliveries), name=f"{self._work.queue} consumer")
             heeding = loops.create_task(self._heed(broadcasts), name=f"{self._work.queue} listener")
             try:
-                await stop.wait()
+                stopping = loops.create_task(stop.wait())
+                await asyncio.wait((stopping, self._broken), return_when=asyncio.FIRST_COMPLETED)
+                if self._broken.done():
+                    self._broken.result()
             finally:
+                stopping.cancel()
                 taking.cancel()
                 await self._finish(grace_s)
                 heeding.cancel()
@@ -155,8 +165,9 @@ class Stage(Generic[JobT, NextT]):
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
         self._slots.release()
-        if not task.cancelled() and task.exception() is not None:
-            log.error("A job's outcome was lost; its lease will bring it back.", exc_info=task.exception())
+        # A job whose outcome is lost would never end: better the whole stage does, and what it held is handed back.
+        if not task.cancelled() and (error := task.exception()) and not self._broken.done():
+            self._broken.set_exception(error)
 
     async def _attempt(self, job: JobT, message: _Message) -> None:
         if job.batch_id in self._cancelled:
@@ -168,7 +179,10 @@ class Stage(Generic[JobT, NextT]):
         except asyncio.CancelledError:
             await self._give_up(job, message if job.batch_id in self._cancelled else None)
             return
-        except Exception as error:  # whatever a handler raises becomes the item's failure: nothing else stops
+        except StageBroken:
+            await self._work.dropped(job)
+            raise
+        except Exception as error:  # whatever else a handler raises becomes the item's failure: nothing else stops
             self._outbox.tell(self._failed(job, error), done=message.job_is_out)
             return
         self._outbox.put(

@@ -54,7 +54,7 @@ async def test_r1_a_unit_that_ends_with_an_error_has_written_nothing(records: Re
     assert (await batch_of(records)).revision == 3
 
 
-async def test_r1_a_unit_that_is_cancelled_has_written_nothing_and_blocks_nobody(records: Records) -> None:
+async def test_r6_a_unit_whose_caller_is_cancelled_has_written_nothing_and_blocks_nobody(records: Records) -> None:
     await put_batch(records, new_batch(), new_items(range(1)))
     inside = asyncio.Event()
 
@@ -324,7 +324,7 @@ async def test_r5_open_items_are_those_not_final(records: Records) -> None:
         assert len(await unit.open_items("b", 2)) == 2
 
 
-async def test_r6_pages_of_items_neither_repeat_nor_leave_out_what_did_not_change(records: Records) -> None:
+async def test_r7_pages_of_items_neither_repeat_nor_leave_out_what_did_not_change(records: Records) -> None:
     await put_batch(records, new_batch(), new_items(range(25)))
     seen: list[int] = []
     while page := await records.items("b", seen[-1] if seen else -1, 4):
@@ -338,7 +338,7 @@ async def test_r6_pages_of_items_neither_repeat_nor_leave_out_what_did_not_chang
     assert seen[:25] == list(range(25))
 
 
-async def test_r6_pages_of_batches_come_newest_first_even_at_equal_times(records: Records) -> None:
+async def test_r7_pages_of_batches_come_newest_first_even_at_equal_times(records: Records) -> None:
     for number in range(9):
         await put_batch(records, new_batch(f"b{number}", created_at=number // 3, client_id="ab"[number % 2]), [])
     seen: list[str] = []
@@ -351,7 +351,7 @@ async def test_r6_pages_of_batches_come_newest_first_even_at_equal_times(records
     assert [batch.id for batch in await records.batches("b", None, 10)] == ["b7", "b5", "b3", "b1"]
 
 
-async def test_r6_items_are_filtered_by_state_and_by_code(records: Records) -> None:
+async def test_r7_items_are_filtered_by_state_and_by_code(records: Records) -> None:
     await put_batch(records, new_batch(), new_items(range(4)))
     async with records.write() as unit:
         await unit.move_items(
@@ -368,7 +368,7 @@ async def test_r6_items_are_filtered_by_state_and_by_code(records: Records) -> N
     assert [[row.index for row in found] for found in (failed, gone, several)] == [[0, 1], [0], [2, 3]]
 
 
-async def test_r6_the_first_succeeded_twin_is_found(records: Records) -> None:
+async def test_r7_the_first_succeeded_twin_is_found(records: Records) -> None:
     await put_batch(records, new_batch(), new_items(range(4)))
     done = Head(State.SUCCEEDED, 0)
     async with records.write() as unit:
@@ -386,7 +386,7 @@ async def test_r6_the_first_succeeded_twin_is_found(records: Records) -> None:
     ]
 
 
-async def test_r6_figures_are_those_of_the_rows(records: Records) -> None:
+async def test_r7_figures_are_those_of_the_rows(records: Records) -> None:
     await put_batch(records, new_batch(), new_items(range(106)))
     async with records.write() as unit:
         await unit.move_items([_took(index, milliseconds=index + 1.0) for index in range(100)])
@@ -399,7 +399,7 @@ async def test_r6_figures_are_those_of_the_rows(records: Records) -> None:
     assert await records.spread("b", "download_ms") == Spread(50.0, 90.0, 99.0, 100.0)
 
 
-async def test_r6_figures_of_nothing_are_none(records: Records) -> None:
+async def test_r7_figures_of_nothing_are_none(records: Records) -> None:
     await put_batch(records, new_batch(), new_items([0]))
 
     assert await records.error_counts("b") == []

@@ -90,3 +90,23 @@ def test_renderers_end_with_a_parent_that_is_killed_while_it_stands_still(house:
 
     assert running.ended(5.0).code == -signal.SIGKILL
     eventually_blocking(lambda: not running.family(), timeout_s=1.0)
+
+
+def test_renders_that_a_killed_parent_did_not_take_are_cleared_away(house: House) -> None:
+    # given renderers that go on for a moment while their parent stands still
+    write_list(house)
+    running = house.start()
+    wait_for_progress(house, running, ITEMS * 2 // 3)
+    running.send(signal.SIGSTOP)
+    scratch = house.out / ".imagemill" / "scratch"
+    eventually_blocking(lambda: any(scratch.iterdir()))
+
+    # when all are killed and the list is finished by another run
+    running.send_group(signal.SIGKILL)
+    assert running.ended(5.0).code == -signal.SIGKILL
+    assert any(scratch.iterdir())
+    ended = house.run()
+
+    # expect nothing of it to stay
+    assert ended.code == 0, ended.said
+    assert house.leftovers() == []

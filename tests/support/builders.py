@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from imagemill.domain.batches import Batch, BatchState
 from imagemill.domain.failures import Failure, FailureCode
-from imagemill.domain.items import Facts, Head, ItemEvent, Original, Render, State, Timings
+from imagemill.domain.items import Facts, Head, ItemEvent, ItemRow, Original, Render, State, Timings
 from imagemill.domain.presets import PRESETS
 from imagemill.ports.records import Claim, Move, NewItem, Records
 from imagemill.domain.items import ItemRow
