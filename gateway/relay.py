@@ -75,6 +75,12 @@ class Relay(BatchServiceServicer):
         await asyncio.shield(self._broker.broadcast(request.name.removeprefix("batches/").encode()))
         return response
 
+    async def RetryFailedItems(
+        self, request: api.RetryFailedItemsRequest, context: Context
+    ) -> api.RetryFailedItemsResponse:
+        """Give failed items another attempt."""
+        return await self._batches.RetryFailedItems(request)
+
     async def GetBatchReport(self, request: api.GetBatchReportRequest, context: Context) -> api.GetBatchReportResponse:
         """Report on a batch."""
         return await self._batches.GetBatchReport(request)

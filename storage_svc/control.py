@@ -1,14 +1,15 @@
-"""Pause, resume, cancel: a flag on the batch decides, and the rows follow in chunks."""
+"""Pause, resume, cancel, try again: a flag on the batch decides, and the rows follow in chunks."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import grpc
 
 from imagemill.domain.batches import Batch, BatchState
-from imagemill.domain.items import State
-from imagemill.ports.records import Move, Records
+from imagemill.domain.items import Head, State
+from imagemill.ports.records import Move, Records, Unit
 from imagemill.runtime.calls import CallError, not_found
 
 CHUNK = 1_000
@@ -41,6 +42,44 @@ async def set_state(records: Records, batch_id: str, wish: BatchState, now: floa
         batch.settle(now)
         await unit.save_batch(batch)
         return batch
+
+
+async def retry_failed(records: Records, batch_id: str, codes: Collection[str], now: float) -> tuple[Batch, int]:
+    """Put failed items back for another attempt; the batch, and how many there were.
+
+    Raises `CallError` when there is no such batch, or it is still being received or was cancelled.
+    """
+    after, retried = -1, 0
+    while True:
+        async with records.write() as unit:
+            batch = await _retryable(unit, batch_id)
+            failed = await unit.failed_items(batch_id, after, CHUNK, codes)
+            moves = []
+            for index, (head, size_bytes) in failed.items():
+                batch.counts.move(head.state, State.PENDING)
+                batch.revision += 1
+                # Counted again when the item is final again.
+                batch.downloaded_bytes -= size_bytes
+                again = Head(State.PENDING, head.attempt + 1)
+                moves.append(Move(batch_id, index, again, batch.revision, now, None, None))
+            await unit.move_items(moves)
+            if moves:
+                batch.reopen(now)
+                await unit.save_batch(batch)
+        retried += len(failed)
+        if len(failed) < CHUNK:
+            return batch, retried
+        after = max(failed)
+
+
+async def _retryable(unit: Unit, batch_id: str) -> Batch:
+    batch = (await unit.batches([batch_id])).get(batch_id)
+    if batch is None:
+        raise not_found(f"batches/{batch_id}")
+    if batch.state not in (BatchState.ACTIVE, BatchState.PAUSED, BatchState.COMPLETED):
+        message = f"Batch {batch_id!r} is {batch.state.name}; its items can't be tried again."
+        raise CallError(grpc.StatusCode.FAILED_PRECONDITION, "STATE_FORBIDS", message)
+    return batch
 
 
 async def sweep_cancelled(records: Records, now: float) -> set[str]:

@@ -98,6 +98,15 @@ class PublicApi(BatchServiceServicer):
         self._cancelled.set()
         return api.CancelBatchResponse(batch=codec.batch_message(batch))
 
+    async def RetryFailedItems(
+        self, request: api.RetryFailedItemsRequest, context: Context
+    ) -> api.RetryFailedItemsResponse:
+        """Give failed items another attempt."""
+        batch_id = batch_id_of(request.name)
+        batch, items = await control.retry_failed(self._records, batch_id, list(request.error_codes), time.time())
+        self._changes.announce([batch.id])
+        return api.RetryFailedItemsResponse(batch=codec.batch_message(batch), items=items)
+
     async def GetBatchReport(self, request: api.GetBatchReportRequest, context: Context) -> api.GetBatchReportResponse:
         """Report on a batch as it stands."""
         report = await make_report(self._records, await self._batch(request.name), time.time())

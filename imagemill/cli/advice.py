@@ -24,7 +24,7 @@ ADVICE: dict[FailureCode, str] = {
     _C.SOURCE_NOT_FOUND: "the picture is not there any more; correct or remove the line",
     _C.SOURCE_FORBIDDEN: "the server refuses; signed links may have expired",
     _C.SOURCE_REFUSED: "the server refuses; see column http_status",
-    _C.SOURCE_RATE_LIMITED: "the server asks to slow down; run again later with a lower --concurrency",
+    _C.SOURCE_RATE_LIMITED: "the server asks to slow down; try later with a lower --concurrency",
     _C.SOURCE_SERVER_ERROR: "the server failed; try later",
     _C.CONTENT_EMPTY: "nothing was sent; open the URL in a browser",
     _C.CONTENT_TRUNCATED: "the picture ends too early; if it does each time, it is broken at its source",

@@ -68,6 +68,10 @@ DurabilityChoice = Annotated[
         "Example: --durability power"
     ),
 ]
+RetryFailed = Annotated[
+    bool,
+    Parameter(negative="", help="Try again what failed in an earlier run of this list. Example: --retry-failed"),
+]
 Json = Annotated[
     bool,
     Parameter(
@@ -98,6 +102,7 @@ def run(
     children: Children = None,
     keep_originals: KeepOriginals = False,
     durability: DurabilityChoice = "process",
+    retry_failed: RetryFailed = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -121,6 +126,7 @@ def run(
         children=children,
         keep_originals=keep_originals,
         durability=durability,
+        retry_failed=retry_failed,
         json=json,
         quiet=quiet,
         verbose=verbose,

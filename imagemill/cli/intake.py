@@ -70,12 +70,22 @@ class Intake:
         return await self._submitted()
 
     async def _taken_up_again(self, batch: Batch) -> Batch:
+        if self._job.options.retry_failed:
+            batch = await self._failed_again(batch)
         self._progress.batch = batch
         if batch.state in FINAL:
             self._display.say(f"This list is done already ({batch.progress.total:,} items); nothing is fetched again.")
             return batch
         self._display.say(f"Going on: {self._progress.done:,} of {self._progress.total:,} were done before.")
         return await self._client.resume(batch.name) if batch.state == Batch.STATE_PAUSED else batch
+
+    async def _failed_again(self, batch: Batch) -> Batch:
+        response = await self._client.retry_failed(batch.name)
+        if not response.items:
+            self._display.say("Nothing that failed can be tried again.")
+            return batch
+        self._display.say(f"Trying {response.items:,} failed {'item' if response.items == 1 else 'items'} again.")
+        return response.batch
 
     async def _submitted(self) -> Batch:
         return await self._client.submit(

@@ -27,6 +27,7 @@ class RunOptions:
     children: int | None = None
     keep_originals: bool = False
     durability: Durability = "process"
+    retry_failed: bool = False
     json: bool = False
     quiet: bool = False
     verbose: bool = False

@@ -58,6 +58,7 @@ def _errors(report: BatchReport) -> list[str]:
         "",
         "Failed:",
         *(f"  {entry.count:>{most},}  {entry.code:<{width}}  {advice_for(entry.code)}" for entry in report.errors),
+        "To try them again: the same command with --retry-failed.",
     ]
 
 

@@ -21,6 +21,8 @@ from imagemill.v1.batch_service_pb2_grpc import BatchServiceStub
 from imagemill.v1.recipe_pb2 import Recipe
 
 DEADLINE_S = 60.0
+RETRY_DEADLINE_S = 600.0
+"""Seconds; putting a million items back takes a while."""
 """For calls that answer at once; generous, since a busy store may let one wait."""
 
 LARGEST_ANSWER = 32 * 1024 * 1024
@@ -183,6 +185,12 @@ class MillClient:
         """Give a batch up: its items that are not final become cancelled."""
         with translated():
             return (await self._stub.CancelBatch(api.CancelBatchRequest(name=name), timeout=DEADLINE_S)).batch
+
+    async def retry_failed(self, name: str, error_codes: Iterable[str] = ()) -> api.RetryFailedItemsResponse:
+        """Give failed items another attempt, of some codes or of all; the batch, and how many they are."""
+        request = api.RetryFailedItemsRequest(name=name, error_codes=error_codes)
+        with translated():
+            return await self._stub.RetryFailedItems(request, timeout=RETRY_DEADLINE_S)
 
     async def report(self, name: str) -> api.BatchReport:
         """Return what became of a batch in figures; may be asked for at any time."""

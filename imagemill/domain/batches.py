@@ -97,6 +97,13 @@ class Batch:
             self.active_s += min(max(now - self.changed_at, 0.0), LONGEST_GAP_S)
         self.changed_at = now
 
+    def reopen(self, now: float) -> None:
+        """Make a completed batch active, because items of it are to be tried again."""
+        if self.state is BatchState.COMPLETED:
+            self.state = BatchState.ACTIVE
+            self.finished_at = None
+        self.changed_at = now
+
     def settle(self, now: float) -> None:
         """Make the batch final when its last item is."""
         if self.counts.final < self.counts.total or self.state is BatchState.RECEIVING or self.state.is_final:

@@ -142,6 +142,11 @@ class Unit(Protocol):
     async def release(self, batch_id: str, *, epoch: str, other_epochs: bool, now: float) -> int:
         """Make items in flight due at once: those of the epoch, handed back uncounted, or those of all others."""
 
+    async def failed_items(
+        self, batch_id: str, after: int, limit: int, codes: Collection[str]
+    ) -> dict[int, tuple[Head, int]]:
+        """Failed items that can be tried again, by index above `after`: their heads and their originals' bytes."""
+
     async def open_items(self, batch_id: str, limit: int) -> dict[int, Head]:
         """Items not final, by index."""
 

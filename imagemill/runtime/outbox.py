@@ -107,12 +107,17 @@ class Outbox(Generic[NextT]):
         self._publisher = asyncio.create_task(self._run(), name="outbox")
         return self
 
+    @property
+    def publishing(self) -> asyncio.Task[None]:
+        """The task that publishes while the context lasts; done before its end only if it failed."""
+        assert self._publisher is not None
+        return self._publisher
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._publisher is not None
-        self._publisher.cancel()
-        await asyncio.gather(self._publisher, return_exceptions=True)
+        self.publishing.cancel()
+        await asyncio.gather(self.publishing, return_exceptions=True)
         if self._advisory_timer is not None:
             self._advisory_timer.cancel()
         if self._group is not None:

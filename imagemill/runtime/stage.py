@@ -15,7 +15,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from imagemill.domain.failures import PipelineError
 from imagemill.domain.items import Facts, ItemEvent, State
@@ -107,7 +107,9 @@ class Stage(Generic[JobT, NextT]):
         self._work = work
         self._outbox = outbox
         self._slots = asyncio.Semaphore(work.slots)
-        self._running: dict[asyncio.Task[None], str] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._handling: dict[asyncio.Task[Any], str] = {}
+        """Running tasks that a cancellation of their batch may break off, with the batch's id."""
         self._cancelled: set[str] = set()
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -127,9 +129,11 @@ class Stage(Generic[JobT, NextT]):
             heeding = loops.create_task(self._heed(broadcasts), name=f"{self._work.queue} listener")
             try:
                 stopping = loops.create_task(stop.wait())
-                await asyncio.wait((stopping, self._broken), return_when=asyncio.FIRST_COMPLETED)
-                if self._broken.done():
-                    self._broken.result()
+                ends = (self._broken, self._outbox.publishing)
+                await asyncio.wait((stopping, *ends), return_when=asyncio.FIRST_COMPLETED)
+                for end in ends:
+                    if end.done():
+                        end.result()
             finally:
                 stopping.cancel()
                 taking.cancel()
@@ -152,7 +156,7 @@ class Stage(Generic[JobT, NextT]):
                         await self._work.dropped(waiting)
                     raise
                 task = asyncio.create_task(self._attempt(job, message))
-                self._running[task] = job.batch_id
+                self._running.add(task)
                 task.add_done_callback(self._ended)
 
     async def _only_wanted(self, jobs: Sequence[JobT]) -> Sequence[JobT]:
@@ -163,7 +167,7 @@ class Stage(Generic[JobT, NextT]):
         return wanted
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        del self._running[task]
+        self._running.discard(task)
         self._slots.release()
         # A job whose outcome is lost would never end: better the whole stage does, and what it held is handed back.
         if not task.cancelled() and (error := task.exception()) and not self._broken.done():
@@ -175,7 +179,7 @@ class Stage(Generic[JobT, NextT]):
             return
         self._outbox.announce(ItemEvent(job.batch_id, job.index, job.attempt, self._work.running))
         try:
-            outcome = await self._work.handle(job)
+            outcome = await self._handle(job)
         except asyncio.CancelledError:
             await self._give_up(job, message if job.batch_id in self._cancelled else None)
             return
@@ -193,6 +197,16 @@ class Stage(Generic[JobT, NextT]):
             done=message.job_is_out,
             failed=lambda error: self._failed(job, error),
         )
+
+    async def _handle(self, job: JobT) -> Outcome[NextT]:
+        task = asyncio.current_task()
+        assert task is not None
+        # A task that is cancelled before its first step, or while it gives its job up, would not give the job back.
+        self._handling[task] = job.batch_id
+        try:
+            return await self._work.handle(job)
+        finally:
+            del self._handling[task]
 
     async def _give_up(self, job: JobT, message: _Message | None) -> None:
         """Give back what a job holds; a cancelled batch's message counts as dealt with, any other is redelivered."""
@@ -214,7 +228,7 @@ class Stage(Generic[JobT, NextT]):
         async for body in broadcasts:
             batch_id = body.decode()
             self._cancelled.add(batch_id)
-            for task, of_batch in self._running.items():
+            for task, of_batch in self._handling.items():
                 if of_batch == batch_id:
                     task.cancel()
 

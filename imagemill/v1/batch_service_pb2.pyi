@@ -770,6 +770,62 @@ class CancelBatchResponse(_message.Message):
 Global___CancelBatchResponse: _TypeAlias = CancelBatchResponse  # noqa: Y015
 
 @_typing.final
+class RetryFailedItemsRequest(_message.Message):
+    """The request of RetryFailedItems."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ERROR_CODES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The batch's name, `batches/{batch}`."""
+    @_builtins.property
+    def error_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only items that failed with one of these codes; all when empty."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        error_codes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_codes", b"error_codes", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryFailedItemsRequest: _TypeAlias = RetryFailedItemsRequest  # noqa: Y015
+
+@_typing.final
+class RetryFailedItemsResponse(_message.Message):
+    """The response of RetryFailedItems."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BATCH_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    items: _builtins.int
+    """How many items are tried again."""
+    @_builtins.property
+    def batch(self) -> _batch_pb2.Batch:
+        """The batch, active again when any item is."""
+
+    def __init__(
+        self,
+        *,
+        batch: _batch_pb2.Batch | None = ...,
+        items: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryFailedItemsResponse: _TypeAlias = RetryFailedItemsResponse  # noqa: Y015
+
+@_typing.final
 class GetBatchReportRequest(_message.Message):
     """The request of GetBatchReport."""
 

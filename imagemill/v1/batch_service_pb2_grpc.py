@@ -88,6 +88,11 @@ class BatchServiceStub:
                 request_serializer=imagemill_dot_v1_dot_batch__service__pb2.CancelBatchRequest.SerializeToString,
                 response_deserializer=imagemill_dot_v1_dot_batch__service__pb2.CancelBatchResponse.FromString,
                 _registered_method=True)
+        self.RetryFailedItems = channel.unary_unary(
+                '/imagemill.v1.BatchService/RetryFailedItems',
+                request_serializer=imagemill_dot_v1_dot_batch__service__pb2.RetryFailedItemsRequest.SerializeToString,
+                response_deserializer=imagemill_dot_v1_dot_batch__service__pb2.RetryFailedItemsResponse.FromString,
+                _registered_method=True)
         self.GetBatchReport = channel.unary_unary(
                 '/imagemill.v1.BatchService/GetBatchReport',
                 request_serializer=imagemill_dot_v1_dot_batch__service__pb2.GetBatchReportRequest.SerializeToString,
@@ -173,6 +178,13 @@ class BatchServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RetryFailedItems(self, request, context):
+        """Gives failed items another attempt, whether or not the batch is final. Items whose source is no URL stay failed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetBatchReport(self, request, context):
         """Returns what became of a batch in figures; may be asked for at any time.
         """
@@ -232,6 +244,11 @@ def add_BatchServiceServicer_to_server(servicer, server):
                     servicer.CancelBatch,
                     request_deserializer=imagemill_dot_v1_dot_batch__service__pb2.CancelBatchRequest.FromString,
                     response_serializer=imagemill_dot_v1_dot_batch__service__pb2.CancelBatchResponse.SerializeToString,
+            ),
+            'RetryFailedItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryFailedItems,
+                    request_deserializer=imagemill_dot_v1_dot_batch__service__pb2.RetryFailedItemsRequest.FromString,
+                    response_serializer=imagemill_dot_v1_dot_batch__service__pb2.RetryFailedItemsResponse.SerializeToString,
             ),
             'GetBatchReport': grpc.unary_unary_rpc_method_handler(
                     servicer.GetBatchReport,
@@ -513,6 +530,33 @@ class BatchService:
             '/imagemill.v1.BatchService/CancelBatch',
             imagemill_dot_v1_dot_batch__service__pb2.CancelBatchRequest.SerializeToString,
             imagemill_dot_v1_dot_batch__service__pb2.CancelBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryFailedItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/imagemill.v1.BatchService/RetryFailedItems',
+            imagemill_dot_v1_dot_batch__service__pb2.RetryFailedItemsRequest.SerializeToString,
+            imagemill_dot_v1_dot_batch__service__pb2.RetryFailedItemsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -59,6 +59,8 @@ class BatchServiceStub:
     """Takes up items again."""
     CancelBatch: _grpc.UnaryUnaryMultiCallable[_batch_service_pb2.CancelBatchRequest, _batch_service_pb2.CancelBatchResponse]
     """Gives the batch up: items not yet final become cancelled."""
+    RetryFailedItems: _grpc.UnaryUnaryMultiCallable[_batch_service_pb2.RetryFailedItemsRequest, _batch_service_pb2.RetryFailedItemsResponse]
+    """Gives failed items another attempt, whether or not the batch is final. Items whose source is no URL stay failed."""
     GetBatchReport: _grpc.UnaryUnaryMultiCallable[_batch_service_pb2.GetBatchReportRequest, _batch_service_pb2.GetBatchReportResponse]
     """Returns what became of a batch in figures; may be asked for at any time."""
 
@@ -93,6 +95,8 @@ class BatchServiceAsyncStub(BatchServiceStub):
     """Takes up items again."""
     CancelBatch: _aio.UnaryUnaryMultiCallable[_batch_service_pb2.CancelBatchRequest, _batch_service_pb2.CancelBatchResponse]  # type: ignore[assignment]
     """Gives the batch up: items not yet final become cancelled."""
+    RetryFailedItems: _aio.UnaryUnaryMultiCallable[_batch_service_pb2.RetryFailedItemsRequest, _batch_service_pb2.RetryFailedItemsResponse]  # type: ignore[assignment]
+    """Gives failed items another attempt, whether or not the batch is final. Items whose source is no URL stay failed."""
     GetBatchReport: _aio.UnaryUnaryMultiCallable[_batch_service_pb2.GetBatchReportRequest, _batch_service_pb2.GetBatchReportResponse]  # type: ignore[assignment]
     """Returns what became of a batch in figures; may be asked for at any time."""
 
@@ -184,6 +188,14 @@ class BatchServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_batch_service_pb2.CancelBatchResponse, _abc.Awaitable[_batch_service_pb2.CancelBatchResponse]]:
         """Gives the batch up: items not yet final become cancelled."""
+
+    @_abc_1.abstractmethod
+    def RetryFailedItems(
+        self,
+        request: _batch_service_pb2.RetryFailedItemsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_batch_service_pb2.RetryFailedItemsResponse, _abc.Awaitable[_batch_service_pb2.RetryFailedItemsResponse]]:
+        """Gives failed items another attempt, whether or not the batch is final. Items whose source is no URL stay failed."""
 
     @_abc_1.abstractmethod
     def GetBatchReport(

@@ -71,7 +71,7 @@ def test_an_output_folder_that_is_read_only_is_refused_before_anything_is_fetche
 def test_an_output_folder_that_becomes_read_only_stops_the_run_and_the_next_one_finishes(house: House) -> None:
     write_list(house)
     running = house.start(command=POWERLESS)
-    running.await_(lambda: len(house.truth().final) >= ITEMS // 5)
+    running.wait_until(lambda: len(house.truth().final) >= ITEMS // 5)
 
     with read_only(house.out):
         ended = running.ended()
@@ -91,10 +91,10 @@ def test_an_output_folder_that_becomes_read_only_stops_the_run_and_the_next_one_
 def test_a_full_disk_for_the_database_is_waited_out_and_nothing_is_lost(house: House) -> None:
     write_list(house)
     running = house.start()
-    running.await_(lambda: len(house.truth().final) >= ITEMS // 5)
+    running.wait_until(lambda: len(house.truth().final) >= ITEMS // 5)
 
     with full_beyond(first_process(running), 16_384):
-        running.await_(lambda: "events wait for the database" in house.log())
+        running.wait_until(lambda: "events wait for the database" in house.log())
         stuck = house.truth()
     ended = running.ended()
 
@@ -109,9 +109,9 @@ def test_a_full_disk_for_the_database_is_waited_out_and_nothing_is_lost(house: H
 def test_a_run_killed_while_the_disk_is_full_goes_on_when_there_is_room(house: House) -> None:
     write_list(house)
     running = house.start()
-    running.await_(lambda: len(house.truth().final) >= ITEMS // 5)
+    running.wait_until(lambda: len(house.truth().final) >= ITEMS // 5)
     with full_beyond(first_process(running), 16_384):
-        running.await_(lambda: "events wait for the database" in house.log())
+        running.wait_until(lambda: "events wait for the database" in house.log())
         running.send_group(signal.SIGKILL)
         assert running.ended(5.0).code == -signal.SIGKILL
 
@@ -128,11 +128,11 @@ def test_a_download_that_does_not_fit_on_the_disk_is_tried_again(house: House) -
     lines = [house.server.route(f"/{n}.jpg", picture(pictures.numbered(PHOTO, n))) for n in range(10)]
     house.write_list([*lines, house.server.route("/large.jpg", slow(large, len(large) * 2))])
     running = house.start()
-    running.await_(lambda: house.server.requests["/large.jpg"] == 1)
+    running.wait_until(lambda: house.server.requests["/large.jpg"] == 1)
 
     # when there is no room for its first attempt
     with full_beyond(first_process(running), 1_000_000):
-        running.await_(lambda: house.server.requests["/large.jpg"] == 2)
+        running.wait_until(lambda: house.server.requests["/large.jpg"] == 2)
     ended = running.ended()
 
     # expect the next one to succeed
@@ -143,11 +143,11 @@ def test_a_download_that_does_not_fit_on_the_disk_is_tried_again(house: House) -
 def test_renders_that_can_not_be_written_fail_their_items_with_the_disks_code(house: House) -> None:
     write_list(house)
     running = house.start("--children", "1", "--retries", "0")
-    running.await_(lambda: bool(running.children()))
+    running.wait_until(lambda: bool(running.children()))
     (renderer,) = running.children()
 
     with full_beyond(renderer, 100):
-        running.await_(lambda: len(house.truth().final) >= ITEMS // 2)
+        running.wait_until(lambda: len(house.truth().final) >= ITEMS // 2)
     ended = running.ended()
 
     assert ended.code == 1, ended.said

@@ -60,7 +60,7 @@ MOMENTS: dict[str, Callable[[House], bool]] = {
 def test_a_kill_at_the_start_leaves_nothing_in_the_way(house: House, moment: str) -> None:
     house.write_list(good(house))
     starting = house.start()
-    starting.await_(lambda: MOMENTS[moment](house))
+    starting.wait_until(lambda: MOMENTS[moment](house))
     kill(starting)
 
     ended = house.run()
@@ -73,7 +73,7 @@ def test_a_kill_at_the_start_leaves_nothing_in_the_way(house: House, moment: str
 def test_a_kill_while_the_list_is_taken_in_loses_and_doubles_no_line(house: House) -> None:
     long_list(house)
     receiving = house.start()
-    receiving.await_(lambda: len(house.truth().states) >= LONG // 4)
+    receiving.wait_until(lambda: len(house.truth().states) >= LONG // 4)
     kill(receiving)
     struck = house.truth()
     assert struck.batch is BatchState.RECEIVING
@@ -90,7 +90,7 @@ def test_a_kill_while_the_manifest_is_written_leaves_the_next_one_whole(house: H
     long_list(house)
     part = house.out / ".imagemill" / "manifest.csv.tmp"
     writing = house.start()
-    writing.await_(lambda: part.exists() and part.stat().st_size > 0)
+    writing.wait_until(lambda: part.exists() and part.stat().st_size > 0)
     kill(writing)
     assert part.exists()
     assert not (house.out / "manifest.csv").exists()
@@ -109,7 +109,7 @@ def test_a_killed_rerun_of_a_finished_list_leaves_the_old_manifest_in_place(hous
     part = house.out / ".imagemill" / "manifest.csv.tmp"
 
     writing = house.start()
-    writing.await_(part.exists)
+    writing.wait_until(part.exists)
     kill(writing)
 
     assert (house.out / "manifest.csv").read_bytes() == before

@@ -52,7 +52,7 @@ def struck(house: House, chance: random.Random) -> Strike:
     """Start the mill and kill it after a random number of requests: the first process, or all at once."""
     running = house.start(*RETRIES)
     asked = house.requests().total() + chance.randint(20, ITEMS // KILLS)
-    running.await_(lambda: house.requests().total() >= asked)
+    running.wait_until(lambda: house.requests().total() >= asked)
     family = running.children()
     (running.send if chance.random() < 0.5 else running.send_group)(signal.SIGKILL)
 

@@ -12,7 +12,7 @@ from imagemill.domain.items import State
 from tests.support import pictures
 from tests.support.eventually import eventually_blocking
 from tests.support.house import House
-from tests.support.picture_server import picture
+from tests.support.picture_server import slow
 from tests.support.processes import Program
 
 ITEMS = 80
@@ -21,19 +21,21 @@ IMPATIENT = (sys.executable, "-m", "tests.scenarios.impatient")
 
 def write_list(house: House) -> None:
     photo = pictures.jpeg(1200, 900)
-    house.write_list(house.server.route(f"/{n}.jpg", picture(pictures.numbered(photo, n))) for n in range(ITEMS))
+    # Slow enough for a test to meet the list half done.
+    replies = [slow(pictures.numbered(photo, n), len(photo) * 10) for n in range(ITEMS)]
+    house.write_list(house.server.route(f"/{n}.jpg", reply) for n, reply in enumerate(replies))
 
 
 def wait_for_progress(house: House, running: Program, done: int) -> None:
-    running.await_(lambda: len(house.truth().final) >= done and bool(running.children()))
+    running.wait_until(lambda: len(house.truth().final) >= done and bool(running.children()))
 
 
-def halted_renderer(house: House, running: Program) -> psutil.Process:
-    """Stop the only rendering process, and wait until a picture is in its hands."""
-    wait_for_progress(house, running, 5)
+def halted_renderer(house: House, running: Program, done: int = 5) -> psutil.Process:
+    """Stop the only rendering process once `done` items are done, and wait until a picture is in its hands."""
+    wait_for_progress(house, running, done)
     (renderer,) = running.children()
     renderer.send_signal(signal.SIGSTOP)
-    running.await_(lambda: State.PROCESSING in house.truth().states.values())
+    running.wait_until(lambda: State.PROCESSING in house.truth().states.values())
     return renderer
 
 
@@ -93,11 +95,12 @@ def test_renderers_end_with_a_parent_that_is_killed_while_it_stands_still(house:
 
 
 def test_renders_that_a_killed_parent_did_not_take_are_cleared_away(house: House) -> None:
-    # given renderers that go on for a moment while their parent stands still
+    # given a renderer that finishes a picture while its parent stands still
     write_list(house)
-    running = house.start()
-    wait_for_progress(house, running, ITEMS * 2 // 3)
+    running = house.start("--children", "1")
+    renderer = halted_renderer(house, running, ITEMS * 2 // 3)
     running.send(signal.SIGSTOP)
+    renderer.send_signal(signal.SIGCONT)
     scratch = house.out / ".imagemill" / "scratch"
     eventually_blocking(lambda: any(scratch.iterdir()))
 

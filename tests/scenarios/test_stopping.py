@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from pathlib import Path
 
 import pytest
 
@@ -24,7 +23,7 @@ def slow_list(house: House, number: int = ITEMS) -> None:
 
 
 def wait_for_progress(house: House, running: Program, done: int) -> None:
-    running.await_(lambda: len(house.truth().final) >= done)
+    running.wait_until(lambda: len(house.truth().final) >= done)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -72,7 +71,7 @@ def test_what_a_stop_hands_back_counts_no_attempt(house: House) -> None:
 def test_two_ctrl_c_in_a_row_end_it_without_a_traceback(house: House) -> None:
     house.write_list([house.server.route("/stuck.jpg", stalled(PHOTO, 50))])
     running = house.start()
-    running.await_(lambda: house.server.open_now == 1)
+    running.wait_until(lambda: house.server.open_now == 1)
 
     running.send(signal.SIGINT)
     running.send(signal.SIGINT)
@@ -87,7 +86,7 @@ def test_a_second_mill_on_the_same_folder_is_refused_and_disturbs_nothing(house:
     # given a mill at work, halted so that it can't end before the second one has looked
     slow_list(house, 40)
     first = house.start()
-    first.await_(lambda: house.server.open_now > 0)
+    first.wait_until(lambda: house.server.open_now > 0)
     first.send(signal.SIGSTOP)
 
     second = house.run()
@@ -134,7 +133,7 @@ def test_another_list_for_a_killed_run_is_explained_and_the_old_list_goes_on(hou
     assert house.requests()["/other.jpg"] == 0
 
 
-def test_a_list_without_any_url_is_refused_and_quoted(house: House, tmp_path: Path) -> None:
+def test_a_list_without_any_url_is_refused_and_quoted(house: House) -> None:
     house.write_list(["name,price", "boat,12", "tree,7"])
 
     ended = house.run()

@@ -10,7 +10,6 @@ from imagemill.domain.failures import Failure, FailureCode
 from imagemill.domain.items import Facts, Head, ItemEvent, ItemRow, Original, Render, State, Timings
 from imagemill.domain.presets import PRESETS
 from imagemill.ports.records import Claim, Move, NewItem, Records
-from imagemill.domain.items import ItemRow
 
 RECIPE = PRESETS["dataset-256"]
 GONE = Failure(FailureCode.SOURCE_NOT_FOUND, "The server says that there is no such picture.", 404)

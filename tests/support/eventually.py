@@ -5,15 +5,27 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
 _PAUSE_S = 0.005
 
 
-async def eventually(check: Callable[[], T | Awaitable[T]], *, timeout_s: float = 5.0, pause_s: float = _PAUSE_S) -> T:
+@overload
+async def eventually(
+    check: Callable[[], Coroutine[Any, Any, T]], *, timeout_s: float = 5.0, pause_s: float = _PAUSE_S
+) -> T: ...
+
+
+@overload
+async def eventually(check: Callable[[], T], *, timeout_s: float = 5.0, pause_s: float = _PAUSE_S) -> T: ...
+
+
+async def eventually(
+    check: Callable[[], T | Coroutine[Any, Any, T]], *, timeout_s: float = 5.0, pause_s: float = _PAUSE_S
+) -> T:
     """Return the first true value of `check`, asked again until `timeout_s` seconds have passed.
 
     `check` may be a coroutine function. An `AssertionError` it raises means *not yet*, so a block of asserts

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,9 +40,7 @@ class Ended:
 class Program:
     """A command at work, in a session and process group of its own."""
 
-    def __init__(
-        self, command: Sequence[str], folder: Path, *, stdin: bytes = b"", environment: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, command: Sequence[str], folder: Path, *, stdin: bytes = b"") -> None:
         self._mark = uuid.uuid4().hex
         self._files = [folder / f"{self._mark}.{stream}" for stream in ("in", "out", "err")]
         self._files[0].write_bytes(stdin)
@@ -52,7 +50,7 @@ class Program:
                 stdin=given,
                 stdout=out,
                 stderr=err,
-                env={**os.environ, **(environment or {}), _MARK: self._mark},
+                env={**os.environ, _MARK: self._mark},
                 start_new_session=True,
             )
         self._since = time.monotonic()
@@ -110,7 +108,7 @@ class Program:
             raise AssertionError(f"still running after {timeout_s:g} s\n{self.out}\n{self.err}") from error
         return Ended(code, self.out, self.err, time.monotonic() - self._since)
 
-    def await_(self, check: Callable[[], object], timeout_s: float = 30.0) -> None:
+    def wait_until(self, check: Callable[[], object], timeout_s: float = 30.0) -> None:
         """Wait until `check` gives something true.
 
         Raises:

@@ -11,7 +11,7 @@ from imagemill.adapters.sql.connection import Connection
 from imagemill.adapters.sql.rows import batch_from, batch_values, head_from, original_from, progress_values
 from imagemill.adapters.sql.schema import IN_FLIGHT, PENDING, batches, claims, items
 from imagemill.domain.batches import Batch, BatchState
-from imagemill.domain.items import Head
+from imagemill.domain.items import Head, State
 from imagemill.ports.records import Claim, DueItem, Move, NewItem, Twin
 
 _WORKING = (BatchState.ACTIVE.value, BatchState.PAUSED.value, BatchState.CANCELLING.value)
@@ -133,6 +133,18 @@ class SqlUnit(ABC):
         # What is handed back was never tried, so it must not count towards the claims after which an item is given up.
         values = {"due_at": now} if other_epochs else {"due_at": now, "claims": items.c.claims - 1}
         return await self._connection.change(statement.values(values))
+
+    async def failed_items(
+        self, batch_id: str, after: int, limit: int, codes: Collection[str]
+    ) -> dict[int, tuple[Head, int]]:
+        """Failed items whose source names a host, by index."""
+        columns = (items.c.idx, items.c.state, items.c.attempt, items.c.claims, items.c.size_bytes)
+        failed = and_(items.c.batch_id == batch_id, items.c.idx > after, items.c.state == State.FAILED.value)
+        query = select(*columns).where(failed, items.c.host != "").order_by(items.c.idx).limit(limit)
+        if codes:
+            query = query.where(items.c.error_code.in_(codes))
+        rows = await self._connection.rows(query)
+        return {row["idx"]: (head_from(row), row["size_bytes"] or 0) for row in rows}
 
     async def open_items(self, batch_id: str, limit: int) -> dict[int, Head]:
         """Items not final, by index."""

@@ -187,6 +187,12 @@ class FakeMill(BatchServiceServicer):
         batch.state = Batch.STATE_PAUSED
         return api.PauseBatchResponse(batch=batch)
 
+    async def RetryFailedItems(
+        self, request: api.RetryFailedItemsRequest, context: Context
+    ) -> api.RetryFailedItemsResponse:
+        """Say that nothing failed."""
+        return api.RetryFailedItemsResponse(batch=await self._known(request.name, context))
+
     async def CancelBatch(self, request: api.CancelBatchRequest, context: Context) -> api.CancelBatchResponse:
         """Make a batch cancelled."""
         batch = await self._known(request.name, context)

@@ -14,7 +14,6 @@ from imagemill.adapters.sql.sqlite import SqliteRecords
 from imagemill.domain.batches import BatchState
 from imagemill.domain.items import ABANDONED, Facts, ItemEvent, ItemRow, State
 from imagemill.ports.records import Claim
-from imagemill.domain.items import ItemRow
 from storage_svc.claims import Claimed, ClaimLimits, claim_items, release_claims
 from storage_svc.fold import fold
 from tests.support.builders import (
