@@ -10,7 +10,7 @@ import os
 import re
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from downloader_svc.sniff import ENOUGH_BYTES, Kind, Sniffed, disagreements, sniff
 from imagemill.domain.failures import FailureCode, PermanentError, PipelineError, TransientError
@@ -129,7 +129,7 @@ class _Download:
         while True:
             try:
                 async with self.client.get(self.url, self.deadline) as answer:
-                    receipt = await self._receive(answer)
+                    receipt = await self._received(answer)
                     took_ms = (self.timing.monotonic() - started) * 1000.0
                     return _fetched(answer, receipt, tries, took_ms)
             except TransientError as error:
@@ -140,6 +140,14 @@ class _Download:
             # Outside the handler and the answer: a pause must hold neither a connection nor a traceback.
             await self.timing.pause(delay)
             tries += 1
+
+    async def _received(self, answer: Answer) -> _Receipt:
+        try:
+            return await self._receive(answer)
+        except PipelineError as error:
+            # Whatever is wrong with the body, the server did answer.
+            error.failure = replace(error.failure, http_status=answer.status)
+            raise
 
     async def _receive(self, answer: Answer) -> _Receipt:
         if failure := failure_of(answer, self.timing.wall()):

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from errno import EDQUOT, ENOSPC
+from errno import EDQUOT, EFBIG, ENOSPC
 from typing import TYPE_CHECKING
 
 from PIL import AvifImagePlugin, Image, TiffImagePlugin, WebPImagePlugin
@@ -256,7 +256,7 @@ def _write(path: str, encoded: io.BytesIO) -> int:
             file.write(encoded.getbuffer())
         return encoded.tell()
     except OSError as error:
-        if error.errno in (ENOSPC, EDQUOT):
+        if error.errno in (ENOSPC, EDQUOT, EFBIG):
             raise TransientError(FailureCode.STORE_FULL, "The disk with the working folder is full.") from error
         raise TransientError(
             FailureCode.STORE_UNAVAILABLE, "A render could not be written to the working folder."

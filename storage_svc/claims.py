@@ -102,6 +102,8 @@ async def _take(unit: Unit, claim: Claim, batch: Batch, due: Sequence[DueItem], 
 
 def _give_up(batch: Batch, item: DueItem, now: float) -> Move:
     batch.counts.move(item.head.state, State.FAILED)
+    if item.original is not None:
+        batch.downloaded_bytes += item.original.size_bytes
     head = replace(item.head, state=State.FAILED)
     return Move(batch.id, item.index, head, batch.revision, 0.0, now, Facts(failure=ABANDONED, original=item.original))
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from imagemill.domain.batches import Batch, BatchState
 from imagemill.domain.items import Facts, Head, ItemEvent, State, advance, facts_after, reduce_events
-from imagemill.ports.records import Move, Records, Unit
+from imagemill.ports.records import Move, Records, Twin, Unit
 
 log = logging.getLogger(__name__)
 
@@ -79,17 +79,21 @@ _NOTHING = Facts()
 
 async def _point_to_twins(unit: Unit, batch: Batch, moves: Collection[Move]) -> None:
     """Make every succeeded item with the bytes of another one point to the lowest index that has them."""
-    digests = {
-        move.facts.original.sha256
+    succeeded = {
+        move.index: move.facts.original.sha256
         for move in moves
         if move.head.state is State.SUCCEEDED and move.facts is not None and move.facts.original is not None
     }
-    if not digests:
+    if not succeeded:
         return
-    first: dict[str, int] = {}
+    first = await unit.first_twins(batch.id, set(succeeded.values()))
+    wrong = [Twin(index, digest, None) for index, digest in succeeded.items() if first[digest] not in succeeded]
+    # Only a new lowest index makes others point elsewhere. Reading all twins of a digest each time would make a list
+    # in which one placeholder stands a million times quadratic.
+    wrong += await unit.twins(batch.id, {digest for index, digest in succeeded.items() if first[digest] == index})
     changes: list[tuple[int, int | None, int]] = []
-    for twin in await unit.twins(batch.id, digests):
-        lowest = first.setdefault(twin.sha256, twin.index)
+    for twin in sorted(wrong, key=lambda twin: twin.index):
+        lowest = first[twin.sha256]
         points_to = lowest if lowest != twin.index else None
         if points_to != twin.duplicate_of:
             batch.duplicates += (points_to is not None) - (twin.duplicate_of is not None)

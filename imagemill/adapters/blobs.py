@@ -105,7 +105,7 @@ class LocalBlobs:
 
 def store_error(error: OSError) -> PipelineError:
     """The failure that a refusal of the disk means for an item; worth another try, since disks are emptied."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return TransientError(FailureCode.STORE_FULL, "The disk of the output is full; free some space.")
     return TransientError(
         FailureCode.STORE_UNAVAILABLE, "The output could not be written; check the folder's disk and permissions."

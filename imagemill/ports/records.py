@@ -118,6 +118,9 @@ class Unit(Protocol):
     async def move_items(self, moves: Sequence[Move]) -> None:
         """Write moves."""
 
+    async def first_twins(self, batch_id: str, digests: Collection[str]) -> dict[str, int]:
+        """The lowest index of a succeeded item with each digest; its cost does not grow with their number."""
+
     async def twins(self, batch_id: str, digests: Collection[str]) -> list[Twin]:
         """The succeeded items with these digests, by digest and index."""
 

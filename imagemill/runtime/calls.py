@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from inspect import isasyncgenfunction
 from typing import Any, NoReturn
 
 import grpc
@@ -99,8 +100,8 @@ class KeepExceptionsIn(grpc.aio.ServerInterceptor):
         if served.stream_unary:
             return grpc.stream_unary_rpc_method_handler(_one(served.stream_unary, method), **coders)
         if served.unary_stream:
-            return grpc.unary_stream_rpc_method_handler(_many(served.unary_stream, method), **coders)
-        return grpc.stream_stream_rpc_method_handler(_many(served.stream_stream, method), **coders)
+            return grpc.unary_stream_rpc_method_handler(_stream(served.unary_stream, method), **coders)
+        return grpc.stream_stream_rpc_method_handler(_stream(served.stream_stream, method), **coders)
 
 
 async def _nobody_serves(request: object, context: Context) -> NoReturn:
@@ -115,6 +116,11 @@ def _one(behaviour: Callable[[Any, Context], Awaitable[Any]], method: str) -> Ca
             await _refuse(context, error, method)
 
     return guarded
+
+
+def _stream(behaviour: Callable[[Any, Context], Any], method: str) -> Callable[[Any, Context], Any]:
+    """Guard a behaviour that answers with a stream: as a generator, or (health's Watch) by writing to its context."""
+    return _many(behaviour, method) if isasyncgenfunction(behaviour) else _one(behaviour, method)
 
 
 def _many(

@@ -134,10 +134,14 @@ async def test_b5_what_is_handed_back_is_delivered_again_and_marked(broker: Brok
 
 async def test_b5_a_consumer_that_breaks_leaves_its_messages_to_the_next(broker: Broker) -> None:
     await broker.publish(Queue.DOWNLOAD, [b"1"])
-    with pytest.raises(ZeroDivisionError):
+
+    async def break_with_a_message_in_hand() -> None:
         async with broker.consume(Queue.DOWNLOAD, 10) as deliveries:
             await take(deliveries)
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await break_with_a_message_in_hand()
 
     async with broker.consume(Queue.DOWNLOAD, 10) as deliveries:
         assert (await take(deliveries)).redelivered

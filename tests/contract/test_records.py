@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 
 import pytest
 
@@ -42,13 +43,16 @@ async def test_r1_a_unit_that_ends_with_an_error_has_written_nothing(records: Re
     await put_batch(records, new_batch(), new_items(range(2)))
     before = await rows_of(records)
 
-    with pytest.raises(ZeroDivisionError):
+    async def write_and_fail() -> None:
         async with records.write() as unit:
             (batch,) = (await unit.batches(["b"])).values()
             await unit.move_items([move(0, Head(State.FAILED, 0), 99, facts=Facts(GONE))])
             batch.revision = 99
             await unit.save_batch(batch)
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await write_and_fail()
 
     assert await rows_of(records) == before
     assert (await batch_of(records)).revision == 3
@@ -71,6 +75,32 @@ async def test_r6_a_unit_whose_caller_is_cancelled_has_written_nothing_and_block
 
     async with records.write() as unit:
         assert await unit.heads("b", [0]) == {0: Head(State.PENDING, 0)}
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_r6_whenever_a_caller_is_cancelled_the_next_unit_goes_on_at_once(records: Records, seed: int) -> None:
+    await put_batch(records, new_batch(), new_items(range(1)))
+    chance, finished = random.Random(seed), 0
+
+    async def count_up() -> None:
+        async with records.write() as unit:
+            (batch,) = (await unit.batches(["b"])).values()
+            batch.revision += 1
+            await unit.save_batch(batch)
+
+    for _ in range(25):
+        counting = [asyncio.create_task(count_up()) for _ in range(3)]
+        # A random number of turns of the loop is a random moment in the life of a unit.
+        for _ in range(chance.randrange(30)):
+            await asyncio.sleep(0)
+        counting[chance.randrange(3)].cancel()
+        async with asyncio.timeout(5.0):
+            outcomes = await asyncio.gather(*counting, return_exceptions=True)
+        finished += sum(outcome is None for outcome in outcomes)
+
+    # One that was cancelled while it committed may count or not; every other one counts once.
+    assert finished <= (await batch_of(records)).revision - 2 <= 3 * 25
+    assert finished >= 2 * 25
 
 
 async def test_r2_units_on_the_same_batch_follow_one_another(records: Records) -> None:

@@ -45,6 +45,10 @@ _TWINS = (
     f"WHERE batch_id=? AND state={State.SUCCEEDED.value} AND sha256 IN (SELECT value FROM json_each(?)) "
     "ORDER BY sha256, idx"
 )
+_FIRST_TWINS = (
+    "SELECT value, (SELECT MIN(idx) FROM items "
+    f"WHERE batch_id=? AND state={State.SUCCEEDED.value} AND sha256=value) FROM json_each(?)"
+)
 _POINT = "UPDATE items SET duplicate_of=?, revision=?" + _WHERE
 
 
@@ -73,6 +77,11 @@ class SqliteUnit(SqlUnit):
             await self._connection.driver_change(_MOVE + _WHERE, plain)
         if full:
             await self._connection.driver_change(_MOVE_WITH_FACTS, full)
+
+    async def first_twins(self, batch_id: str, digests: Collection[str]) -> dict[str, int]:
+        """The lowest index of a succeeded item with each digest: one step into the index a digest."""
+        rows = await self._rows(_FIRST_TWINS, batch_id, sorted(digests))
+        return {digest: index for digest, index in rows if index is not None}
 
     async def twins(self, batch_id: str, digests: Collection[str]) -> list[Twin]:
         """The succeeded items with these digests, by digest and index."""

@@ -69,6 +69,10 @@ class SqlUnit(ABC):
         """Write moves."""
 
     @abstractmethod
+    async def first_twins(self, batch_id: str, digests: Collection[str]) -> dict[str, int]:
+        """The lowest index of a succeeded item with each digest."""
+
+    @abstractmethod
     async def twins(self, batch_id: str, digests: Collection[str]) -> list[Twin]:
         """The succeeded items with these digests, by digest and index."""
 

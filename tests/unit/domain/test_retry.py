@@ -15,7 +15,9 @@ MIDDLE = 0.5
 
 
 def transient(retry_after: float | None = None) -> TransientError:
-    return TransientError(FailureCode.SOURCE_SERVER_ERROR, "The server is busy.", http_status=503, retry_after=retry_after)
+    return TransientError(
+        FailureCode.SOURCE_SERVER_ERROR, "The server is busy.", http_status=503, retry_after=retry_after
+    )
 
 
 def test_what_may_pass_is_tried_again_with_growing_patience() -> None:

@@ -157,10 +157,13 @@ async def test_an_outbox_that_can_publish_no_more_ends_its_stage_and_the_message
 
     shop = Workshop(settle=settle)
     await shop.put(message("b", 0))
-    with pytest.raises(ZeroDivisionError):
+
+    async def work_until_it_ends_by_itself() -> None:
         async with shop.open():
             await shop.until_started(0)
-            # By itself: it is not told to stop before this block ends.
             await eventually(lambda: not shop.broker._listeners)
+
+    with pytest.raises(ZeroDivisionError):
+        await work_until_it_ends_by_itself()
 
     assert await shop.waits(Queue.DOWNLOAD) == [message("b", 0)]

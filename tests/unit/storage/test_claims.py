@@ -138,6 +138,18 @@ async def test_an_item_that_ends_its_claims_unheard_of_is_abandoned(records: Sql
     await assert_counters_equal_rows(records)
 
 
+async def test_what_was_stored_of_an_abandoned_item_counts_as_downloaded(records: SqliteRecords) -> None:
+    await put_batch(records, new_batch(), new_items([0]))
+    await claim_rows(records, [0], claims=MAX_CLAIMS, lease_until=0.0)
+    stored = Facts(original=original(1, key="batches/b/originals/x"))
+    await fold(records, [event(0, State.DOWNLOADED, facts=stored)], 1.0)
+
+    await claim(records, now=1.0)
+
+    assert (await batch_of(records)).downloaded_bytes == 1001
+    await assert_counters_equal_rows(records)
+
+
 async def test_a_new_attempt_begins_with_its_claims_uncounted(records: SqliteRecords) -> None:
     await put_batch(records, new_batch(), new_items([0]))
     await claim(records)

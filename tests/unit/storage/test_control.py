@@ -7,18 +7,24 @@ import pytest
 
 from imagemill.adapters.sql.sqlite import SqliteRecords
 from imagemill.domain.batches import BatchState
-from imagemill.domain.items import State
+from imagemill.domain.items import Facts, Head, State
+from imagemill.ports.records import NewItem
 from imagemill.runtime.calls import CallError
 from storage_svc import control
-from storage_svc.control import set_state, sweep_cancelled
+from storage_svc.control import retry_failed, set_state, sweep_cancelled
+from storage_svc.fold import fold
 from tests.support.builders import (
+    BROKEN,
+    GONE,
     assert_counters_equal_rows,
     batch_of,
     claim_rows,
     counted,
+    event,
     move,
     new_batch,
     new_items,
+    original,
     put_batch,
     rows_of,
 )
@@ -97,6 +103,60 @@ async def test_the_open_items_of_a_cancelled_batch_follow_in_chunks(
     assert counted(row.head.state for row in rows)[State.CANCELLED] == 9
     assert rows[9].head.state is State.FAILED
     assert all(row.finished_at is not None for row in rows)
+
+
+async def test_failed_items_are_tried_again_on_request_in_their_next_attempt(
+    records: SqliteRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "CHUNK", 2)
+    await put_batch(records, new_batch(), new_items(range(7)))
+    await claim_rows(records, range(7))
+    with_bytes = event(0, State.FAILED, facts=Facts(BROKEN, original(5)))
+    await fold(records, [with_bytes, *(event(index, State.FAILED) for index in range(1, 6))], NOW)
+    await fold(records, [event(6, State.SUCCEEDED)], NOW)
+    assert (await batch_of(records)).state is BatchState.COMPLETED
+
+    batch, retried = await retry_failed(records, "b", [], NOW + 1)
+
+    assert (batch.state, batch.finished_at, retried) == (BatchState.ACTIVE, None, 6)
+    rows = await rows_of(records)
+    assert {row.head for row in rows[:6]} == {Head(State.PENDING, 1, 0)}
+    assert rows[6].head.state is State.SUCCEEDED
+    await assert_counters_equal_rows(records)
+
+    # What the first attempt may still have to say comes too late.
+    assert await fold(records, [event(index, State.SUCCEEDED, 0) for index in range(6)], NOW + 2) == set()
+
+
+async def test_only_failures_with_the_codes_named_are_tried_again(records: SqliteRecords) -> None:
+    await put_batch(records, new_batch(), new_items(range(2)))
+    await claim_rows(records, range(2))
+    await fold(records, [event(0, State.FAILED), event(1, State.FAILED, facts=Facts(BROKEN))], NOW)
+
+    _, retried = await retry_failed(records, "b", [BROKEN.code], NOW)
+
+    assert retried == 1
+    assert [row.head.state for row in await rows_of(records)] == [State.FAILED, State.PENDING]
+
+
+async def test_an_item_whose_source_is_no_url_stays_failed(records: SqliteRecords) -> None:
+    await put_batch(records, new_batch(), [NewItem(0, "no url", 1, "", State.FAILED, GONE)])
+
+    batch, retried = await retry_failed(records, "b", [], NOW)
+
+    assert (batch.state, retried) == (BatchState.ACTIVE, 0)
+
+
+@pytest.mark.parametrize("state", [BatchState.RECEIVING, BatchState.CANCELLING, BatchState.CANCELLED])
+async def test_nothing_is_tried_again_in_a_batch_that_is_received_or_given_up(
+    records: SqliteRecords, state: BatchState
+) -> None:
+    await put(records, state)
+
+    with pytest.raises(CallError) as refused:
+        await retry_failed(records, "b", [], NOW)
+
+    assert (refused.value.code, refused.value.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "STATE_FORBIDS")
 
 
 async def test_other_batches_are_not_swept(records: SqliteRecords) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 
 import pytest
@@ -28,10 +27,10 @@ def message(*told: ItemEvent) -> bytes:
 
 
 @pytest.fixture
-async def in_flight(records: SqliteRecords) -> AsyncIterator[SqliteRecords]:
+async def in_flight(records: SqliteRecords) -> SqliteRecords:
     await put_batch(records, new_batch(), new_items(range(5)))
     await claim_rows(records, range(5))
-    yield records
+    return records
 
 
 def stopped() -> asyncio.Event:

@@ -16,7 +16,7 @@ from imagemill.domain.batches import BatchState
 from imagemill.domain.items import State
 from imagemill.runtime.calls import CallError
 from imagemill.v1 import batch_service_pb2 as api
-from imagemill.v1.batch_pb2 import Item
+from imagemill.v1.batch_pb2 import Batch, Item
 from storage_svc import watch
 from storage_svc.control import set_state
 from storage_svc.fold import fold
@@ -85,7 +85,7 @@ async def test_a_watch_tells_a_snapshot_then_changes_then_the_end(records: Sqlit
     await finish(records, changes, 0, 2)
     assert {item.index for item in (await reader.next()).items} == {0, 2}
     end = await reader.next()
-    assert (end.kind, end.batch.state) == (api.BatchUpdate.KIND_END, BatchState.COMPLETED)
+    assert (end.kind, end.batch.state) == (api.BatchUpdate.KIND_END, Batch.STATE_COMPLETED)
     with pytest.raises(StopAsyncIteration):
         await reader.next()
 
