@@ -17,7 +17,7 @@ from imagemill.v1.storage_service_pb2_grpc import StorageServiceServicer
 from storage_svc import intake
 from storage_svc.claims import Claimed, ClaimLimits, claim_items, claimed_before, release_claims
 
-LOOK_S = 0.1
+LOOK_S = 0.2
 """The least time between two looks for due items, in seconds: places that fall free in between are taken together."""
 POLL_S = 0.5
 """How often a waiting claim looks by itself, in seconds: retries fall due without anyone announcing them."""

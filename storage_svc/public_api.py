@@ -24,6 +24,8 @@ from storage_svc.watch import Watches
 LARGEST_ITEM_PAGE = 5_000
 LARGEST_BATCH_PAGE = 1_000
 DEFAULT_PAGE = 100
+INDEX_DIGITS = 18
+"""Decimal digits that fit 64 bits whatever they are; no index is longer."""
 
 
 class PublicApi(BatchServiceServicer):
@@ -149,7 +151,7 @@ def _page_size(asked: int, largest: int) -> int:
 
 
 def _item_token(token: str) -> int:
-    if token and not token.isdecimal():
+    if token and not (token.isdecimal() and len(token) <= INDEX_DIGITS):
         raise invalid("The page token is none of ours.", ("page_token", "is the next_page_token of the page before"))
     return int(token) if token else -1
 

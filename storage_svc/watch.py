@@ -21,7 +21,7 @@ from storage_svc.pages import fitting
 
 PAGE = 500
 """Items in one message."""
-PACE_S = 0.1
+PACE_S = 0.2
 """The least time between two rounds of messages, in seconds: changes in between travel together."""
 POLL_S = 1.0
 """How often a watch looks by itself, in seconds, should a hint be lost."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import shutil
 from collections import deque
 from collections.abc import AsyncIterator
@@ -96,7 +97,7 @@ class SlotOriginals:
 
     def _give_back(self, slot: _Slot) -> None:
         slot.generation += 1
-        if slot.file.seek(0, io.SEEK_END) > _LARGEST_REUSED:
+        if os.fstat(slot.file.fileno()).st_size > _LARGEST_REUSED:
             slot.file.truncate(0)
         self._free.append(slot)
         self._available.release()

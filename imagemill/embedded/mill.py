@@ -29,7 +29,7 @@ from imagemill.wiring.changes import open_changes
 from imagemill.wiring.records import open_records
 from storage_svc.settings import StorageSettings
 
-FOLD_S = 0.1
+FOLD_S = 0.2
 """How long events are gathered, in seconds: one process tree makes too few for shorter groups to be worth their
 transactions."""
 

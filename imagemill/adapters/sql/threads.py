@@ -69,7 +69,7 @@ class Writer:
             try:
                 await self._threads.run(lambda: opened.append(_begin(self._engine)))
                 yield WriterConnection(self._threads, opened[0])
-                await self._threads.run(opened[0].commit)
+                await self._threads.run(lambda: _commit(opened.pop()))
             finally:
                 # Closing rolls back what was not committed.
                 if opened:
@@ -97,6 +97,13 @@ def _begin(engine: Engine) -> Connection:
         connection.close()
         raise
     return connection
+
+
+def _commit(connection: Connection) -> None:
+    try:
+        connection.commit()
+    finally:
+        connection.close()
 
 
 class WriterConnection:

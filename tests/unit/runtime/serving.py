@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 from google.rpc import error_details_pb2
@@ -16,8 +17,16 @@ from imagemill.v1.batch_service_pb2_grpc import BatchServiceServicer, add_BatchS
 NAME = "imagemill.v1.BatchService"
 
 
+def partial(kind: type[Any], *arguments: object) -> BatchServiceServicer:
+    """A service that has some of the methods: the others refuse, though the stubs call them abstract."""
+    servicer: BatchServiceServicer = kind(*arguments)
+    return servicer
+
+
 @asynccontextmanager
-async def served(folder: Path, servicer: BatchServiceServicer, socket: str = "served") -> AsyncIterator[grpc.aio.Channel]:
+async def served(
+    folder: Path, servicer: BatchServiceServicer, socket: str = "served"
+) -> AsyncIterator[grpc.aio.Channel]:
     """Serve and dial."""
     target = f"unix:{folder / socket}.sock"
 

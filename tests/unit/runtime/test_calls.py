@@ -19,7 +19,7 @@ from imagemill.runtime.calls import CallError, Context, invalid, not_found
 from imagemill.v1 import batch_service_pb2 as api
 from imagemill.v1.batch_service_pb2_grpc import BatchServiceServicer, BatchServiceStub
 from imagemill.v1.storage_service_pb2_grpc import StorageServiceStub
-from tests.unit.runtime.serving import NAME, fields_of, reason_of, served
+from tests.unit.runtime.serving import NAME, fields_of, partial, reason_of, served
 
 SECRET = "postgres://mill:hunter2@10.0.0.5/mill"
 
@@ -70,7 +70,7 @@ every_kind = pytest.mark.parametrize("call", [call_unary, call_with_a_stream, ca
 
 
 async def refusal(folder: Path, error: Exception, call: Call) -> grpc.aio.AioRpcError:
-    async with served(folder, Raising(error)) as channel, asyncio.timeout(10.0):
+    async with served(folder, partial(Raising, error)) as channel, asyncio.timeout(10.0):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await call(channel)
     return refused.value
@@ -117,9 +117,11 @@ async def test_a_part_that_is_away_makes_the_call_worth_another_try(
 
 
 async def test_a_method_that_nobody_serves_is_refused_in_the_same_form(tmp_path: Path) -> None:
-    async with served(tmp_path, BatchServiceServicer()) as channel, asyncio.timeout(10.0):
+    async with served(tmp_path, partial(BatchServiceServicer)) as channel, asyncio.timeout(10.0):
+        # The stubs want to know what it sends.
+        fly: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{NAME}/Fly")
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await channel.unary_unary(f"/{NAME}/Fly")(b"")
+            await fly(b"")
 
     assert (refused.value.code(), reason_of(refused.value)) == (grpc.StatusCode.UNIMPLEMENTED, "METHOD_UNKNOWN")
 
@@ -140,7 +142,7 @@ async def test_what_the_store_does_not_say_in_our_words_does_not_pass_the_gatewa
         async def GetBatch(self, request: api.GetBatchRequest, context: Context) -> api.GetBatchResponse:
             await context.abort(grpc.StatusCode.DATA_LOSS, SECRET)
 
-    relayed = await refused_through_the_gateway(tmp_path, None, call_unary, Aborting())
+    relayed = await refused_through_the_gateway(tmp_path, None, call_unary, partial(Aborting))
 
     assert (relayed.code(), reason_of(relayed)) == (grpc.StatusCode.INTERNAL, "INTERNAL")
     assert "hunter2" not in repr(relayed)
@@ -149,7 +151,7 @@ async def test_what_the_store_does_not_say_in_our_words_does_not_pass_the_gatewa
 async def refused_through_the_gateway(
     folder: Path, error: Exception | None, call: Call, store: BatchServiceServicer | None = None
 ) -> grpc.aio.AioRpcError:
-    behind = store if store is not None else Raising(error or AssertionError())
+    behind = store if store is not None else partial(Raising, error or AssertionError())
     async with served(folder, behind, "store") as inside, asyncio.timeout(10.0):
         relay = Relay(StorageServiceStub(inside), BatchServiceStub(inside), MemoryBroker())
         async with served(folder, relay, "front") as outside:
@@ -170,7 +172,7 @@ async def test_a_store_that_is_away_is_said_to_be_away(tmp_path: Path) -> None:
 
 async def test_cancelling_tells_the_workers(tmp_path: Path) -> None:
     broker = MemoryBroker()
-    async with served(tmp_path, Raising(AssertionError()), "store") as inside, asyncio.timeout(10.0):
+    async with served(tmp_path, partial(Raising, AssertionError()), "store") as inside, asyncio.timeout(10.0):
         relay = Relay(StorageServiceStub(inside), BatchServiceStub(inside), broker)
         async with served(tmp_path, relay, "front") as outside, broker.listen() as heard:
             await BatchServiceStub(outside).CancelBatch(api.CancelBatchRequest(name="batches/b"))
@@ -181,7 +183,7 @@ async def test_cancelling_tells_the_workers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("service", ["", NAME])
 async def test_health_says_that_a_service_serves_when_asked_and_when_watched(tmp_path: Path, service: str) -> None:
     request = health_pb2.HealthCheckRequest(service=service)
-    async with served(tmp_path, BatchServiceServicer()) as channel, asyncio.timeout(10.0):
+    async with served(tmp_path, partial(BatchServiceServicer)) as channel, asyncio.timeout(10.0):
         health = health_pb2_grpc.HealthStub(channel)
 
         assert (await health.Check(request)).status == health_pb2.HealthCheckResponse.SERVING
@@ -191,7 +193,7 @@ async def test_health_says_that_a_service_serves_when_asked_and_when_watched(tmp
 
 
 async def test_health_of_a_service_that_is_not_here_is_not_found(tmp_path: Path) -> None:
-    async with served(tmp_path, BatchServiceServicer()) as channel, asyncio.timeout(10.0):
+    async with served(tmp_path, partial(BatchServiceServicer)) as channel, asyncio.timeout(10.0):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service="nobody"))
 
@@ -199,7 +201,7 @@ async def test_health_of_a_service_that_is_not_here_is_not_found(tmp_path: Path)
 
 
 async def test_a_message_too_large_for_a_server_is_refused(tmp_path: Path) -> None:
-    async with served(tmp_path, BatchServiceServicer()) as channel, asyncio.timeout(10.0):
+    async with served(tmp_path, partial(BatchServiceServicer)) as channel, asyncio.timeout(10.0):
         big = api.CreateBatchRequest(items=[api.ItemSource(uri="x" * (9 << 20))])
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await BatchServiceStub(channel).CreateBatch(big)

@@ -42,7 +42,8 @@ async def test_results_go_out_before_events_and_both_before_the_acknowledgement(
     assert shop.broker.order == [f"publish {Queue.PROCESS}", f"publish {Queue.EVENTS}"]
 
 
-async def test_no_message_is_acknowledged_while_its_events_are_not_out() -> None:
+async def test_no_message_is_acknowledged_while_its_events_are_not_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imagemill.runtime.outbox.RETRY_S", 0.0)
     shop = Workshop()
     await shop.put(message("b", 0))
     shop.broker.away = True

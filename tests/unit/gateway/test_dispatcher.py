@@ -1,0 +1,172 @@
+"""The dispatcher: claimed, published, recorded; whatever is away meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from gateway import dispatcher
+from gateway.dispatcher import LARGEST_MESSAGE, Dispatcher, Throughput
+from gateway.settings import GatewaySettings
+from imagemill import codec
+from imagemill.ports.broker import Queue
+from imagemill.v1 import messages_pb2
+from imagemill.v1 import storage_service_pb2 as inner
+from tests.support.builders import RECIPE, original
+from tests.support.eventually import eventually
+from tests.unit.gateway.storing import FakeStore
+from tests.unit.runtime.working import FlakyBroker, Workshop
+
+SETTINGS = GatewaySettings("unused", "unused", least_window=64, largest_window=512)
+
+
+@pytest.fixture(autouse=True)
+def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher, "RETRY_S", 0.0)
+
+
+def claim(*indexes: int, batch_id: str = "b", stored: bool = False) -> inner.BatchClaim:
+    known = codec.original_message(original(1, key=f"batches/{batch_id}/originals/x")) if stored else None
+    items = [
+        inner.ClaimedItem(index=index, attempt=1, claim=2, source=f"http://pictures.test/{index}", original=known)
+        for index in indexes
+    ]
+    return inner.BatchClaim(batch_id=batch_id, recipe=RECIPE.to_json(), keep_originals=stored, items=items)
+
+
+@asynccontextmanager
+async def dispatching(store: FakeStore, broker: FlakyBroker) -> AsyncIterator[None]:
+    running = asyncio.create_task(Dispatcher(SETTINGS, store.stub, broker).run())
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def until_confirmed(store: FakeStore, number: int = 1) -> None:
+    await eventually(lambda: len(store.confirmed) >= number)
+
+
+async def downloads(broker: FlakyBroker) -> list[messages_pb2.DownloadJobs]:
+    return [messages_pb2.DownloadJobs.FromString(body) for body in await Workshop(broker).waits(Queue.DOWNLOAD)]
+
+
+async def test_what_is_claimed_is_published_and_recorded_as_published() -> None:
+    store, broker = FakeStore(), FlakyBroker()
+    store.claims.append([claim(0, 1), claim(7, batch_id="c")])
+
+    async with dispatching(store, broker):
+        await until_confirmed(store)
+
+    messages = await downloads(broker)
+    jobs = [(message.batch_id, job.index) for message in messages for job in message.jobs]
+    assert sorted(jobs) == [("b", 0), ("b", 1), ("c", 7)]
+    job = messages[0].jobs[0]
+    assert (job.attempt, job.claim, job.source) == (1, 2, "http://pictures.test/0")
+    assert messages[0].recipe == RECIPE.to_json()
+    assert store.confirmed == [store.asked[0].token]
+    assert store.asked[0].epoch == broker.epoch
+
+
+async def test_every_claim_has_a_token_of_its_own() -> None:
+    store, broker = FakeStore(), FlakyBroker()
+    store.claims.extend([[claim(0)], [claim(1)]])
+
+    async with dispatching(store, broker):
+        await until_confirmed(store, 2)
+
+    assert len(set(store.confirmed)) == 2
+
+
+async def test_what_is_stored_durably_goes_to_rendering_and_the_rest_to_download() -> None:
+    store, broker = FakeStore(), FlakyBroker()
+    store.claims.append([claim(0, stored=True), claim(1)])
+
+    async with dispatching(store, broker):
+        await until_confirmed(store)
+
+    (body,) = await Workshop(broker).waits(Queue.PROCESS)
+    message = messages_pb2.ProcessJobs.FromString(body)
+    assert [(job.index, job.original_ref) for job in message.jobs] == [(0, "blob:batches/b/originals/x")]
+    assert codec.original_value(message.jobs[0].original) == original(1, key="batches/b/originals/x")
+    assert [job.index for message in await downloads(broker) for job in message.jobs] == [1]
+
+
+async def test_messages_grow_with_the_measured_throughput_up_to_their_limit() -> None:
+    store, broker = FakeStore(), FlakyBroker()
+    store.claims.extend([claim(*range(start, start + 256))] for start in range(0, 1024, 256))
+
+    async with dispatching(store, broker):
+        await until_confirmed(store, 4)
+
+    sizes = [len(message.jobs) for message in await downloads(broker)]
+    # Nothing was measured before the first claim: one death repeats one item.
+    assert sizes[:256] == [1] * 256
+    assert max(sizes) == LARGEST_MESSAGE
+    assert sum(sizes) == 1024
+
+
+async def test_while_the_store_is_away_the_same_claim_is_asked_for_again() -> None:
+    store, broker = FakeStore(), FlakyBroker()
+    store.claims.append([claim(0)])
+    store.failures["ClaimItems"] = 3
+
+    async with dispatching(store, broker):
+        await until_confirmed(store)
+
+    assert len({request.token for request in store.asked[:4]}) == 1
+    assert len(await downloads(broker)) == 1
+
+
+async def test_while_the_broker_is_away_nothing_is_recorded_as_published() -> None:
+    store, broker = FakeStore(), FlakyBroker()
+    store.claims.append([claim(0)])
+    broker.away = True
+
+    async with dispatching(store, broker):
+        await eventually(lambda: broker.refused > 3)
+        assert store.confirmed == []
+        broker.away = False
+        await until_confirmed(store)
+
+    assert len(await downloads(broker)) == 1
+
+
+async def test_what_is_on_the_queue_is_not_published_again_because_the_store_is_away() -> None:
+    store, broker = FakeStore(), FlakyBroker()
+    store.claims.append([claim(0)])
+    store.failures["ConfirmClaim"] = 3
+
+    async with dispatching(store, broker):
+        await until_confirmed(store)
+
+    assert len(await downloads(broker)) == 1
+
+
+async def test_the_window_follows_the_throughput_within_its_bounds() -> None:
+    store, broker = FakeStore(), FlakyBroker()
+    store.claims.extend([claim(*range(start, start + 256))] for start in range(0, 1024, 256))
+
+    async with dispatching(store, broker):
+        await until_confirmed(store, 4)
+        await eventually(lambda: len(store.asked) > 4)
+
+    assert store.asked[0].window == 64
+    # A thousand items within a second would make a window of two thousand.
+    assert store.asked[4].window == 512
+
+
+def test_throughput_is_that_of_the_recent_claims() -> None:
+    throughput = Throughput(span_s=10.0)
+    assert throughput.per_second(0.0) == 0.0
+
+    throughput.record(0.0, 100)
+    assert throughput.per_second(0.0) == 100.0
+    assert throughput.per_second(5.0) == 20.0
+
+    throughput.record(20.0, 50)
+    assert throughput.per_second(22.0) == 25.0
