@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CoercionError, CycloptsError, MissingArgumentError, Parameter, Token
 
 from imagemill import __version__
 
 
 def _in_a_sentence(error: CycloptsError) -> str:
+    if isinstance(error, MissingArgumentError) and error.argument is not None and error.argument.name == "--out":
+        return "imagemill: Say where the results go: -o pictures."
+    if isinstance(error, CoercionError) and error.msg:
+        # One of ours, from a converter below: it names the option already.
+        return f"imagemill: {error.msg}"
     return f"imagemill: {error}"
+
+
+def _whole_number(kind: type, tokens: Sequence[Token]) -> int:
+    """Read a whole number; the parser's own way would take 16.9 for 16."""
+    (token,) = tokens
+    try:
+        return int(token.value)
+    except ValueError:
+        raise ValueError(f"{token.keyword} {token.value}: give a whole number.") from None
+
+
+def _folder(kind: type, tokens: Sequence[Token]) -> Path:
+    """Read a folder; an empty word, such as an unset variable makes, would mean the present one."""
+    (token,) = tokens
+    if not token.value:
+        raise ValueError(f"{token.keyword} is empty; say where the results go: {token.keyword} pictures.")
+    return Path(token.value)
 
 
 app = App(
@@ -35,6 +58,7 @@ Out = Annotated[
     Path,
     Parameter(
         name=["--out", "-o"],
+        converter=_folder,
         help="The folder for pictures, manifest.csv and report.json; made when missing. Example: -o pictures",
     ),
 ]
@@ -51,11 +75,35 @@ AllowNet = Annotated[
         help="A private network that URLs may lead to; may be given several times. Example: --allow-net 10.0.0.0/8",
     ),
 ]
-Concurrency = Annotated[int, Parameter(help="Downloads at a time. Example: --concurrency 16")]
+Concurrency = Annotated[
+    int,
+    Parameter(
+        converter=_whole_number,
+        help="Downloads at a time, over all hosts; --per-host bounds those from one. Example: --concurrency 16",
+    ),
+]
+PerHost = Annotated[
+    int,
+    Parameter(
+        converter=_whole_number,
+        help="Connections to one host at a time; a list from a single host is bound by it. Example: --per-host 16",
+    ),
+]
 Timeout = Annotated[float, Parameter(help="Seconds that one download may take. Example: --timeout 60")]
-Retries = Annotated[int, Parameter(help="Further attempts after one that may pass. Example: --retries 5")]
+Retries = Annotated[
+    int,
+    Parameter(
+        converter=_whole_number,
+        help="Further attempts after trouble that may pass. Where it may pass at once (503, a broken connection), each "
+        "attempt makes up to two quick tries more: up to 3 requests an attempt. Example: --retries 5",
+    ),
+]
 Children = Annotated[
-    int | None, Parameter(help="Rendering processes; as many as there are cores if not given. Example: --children 4")
+    int | None,
+    Parameter(
+        converter=_whole_number,
+        help="Rendering processes; as many as there are cores if not given. Example: --children 4",
+    ),
 ]
 KeepOriginals = Annotated[
     bool,
@@ -97,6 +145,7 @@ def run(
     recipe: RecipeName = "standard",
     allow_net: AllowNet = (),
     concurrency: Concurrency = 50,
+    per_host: PerHost = 8,
     timeout: Timeout = 30.0,
     retries: Retries = 3,
     children: Children = None,
@@ -121,6 +170,7 @@ def run(
         recipe=recipe,
         allow_net=allow_net,
         concurrency=concurrency,
+        per_host=per_host,
         timeout=timeout,
         retries=retries,
         children=children,

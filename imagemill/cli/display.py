@@ -53,7 +53,7 @@ class PlainDisplay:
     def sent(self) -> None:
         """Show the reading of a long list."""
         if self._due():
-            self._write(f"read {self._progress.sent:,} of {self._progress.expected:,} lines")
+            self._write(f"read {self._progress.sent:,} of {self._progress.expected:,} entries")
 
     def updated(self, update: BatchUpdate) -> None:
         """Write a line when one is due; heartbeats count, so that silence has an upper bound."""

@@ -54,6 +54,8 @@ class Intake:
         self._client = client
         self._display = display
         self._progress = progress
+        self.retriable = True
+        """Whether some of what failed may be tried again, as far as the mill has said."""
 
     async def batch(self) -> Batch:
         """Return the batch, all items durable, ready to be followed.
@@ -82,6 +84,7 @@ class Intake:
     async def _failed_again(self, batch: Batch) -> Batch:
         response = await self._client.retry_failed(batch.name)
         if not response.items:
+            self.retriable = False
             self._display.say("Nothing that failed can be tried again.")
             return batch
         self._display.say(f"Trying {response.items:,} failed {'item' if response.items == 1 else 'items'} again.")
@@ -128,10 +131,16 @@ def _other_work(job: Job, batch: Batch) -> str:
 def _what_changed(job: Job, batch: Batch, input_changed: bool, recipe_changed: bool) -> str:
     sentences = []
     if input_changed:
-        name, lines = batch.labels.get(INPUT_NAME, batch.display_name), batch.labels.get(INPUT_LINES, "?")
+        name, entries = batch.labels.get(INPUT_NAME, batch.display_name), _entries(batch.labels.get(INPUT_LINES, ""))
         sentences.append(
-            f"the list has changed (then {name} with {lines} lines, now {job.sources.name} with {job.survey.lines})."
+            f"the list has changed (then {name} with {entries}, now {job.sources.name} with {job.survey.lines:,})."
         )
     if recipe_changed:
         sentences.append(f"the recipe has changed (now {job.options.recipe}).")
     return " ".join(sentences) or "it was made by other means."
+
+
+def _entries(number: str) -> str:
+    if not number.isdecimal():
+        return "other entries"
+    return "1 entry" if number == "1" else f"{int(number):,} entries"

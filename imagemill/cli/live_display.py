@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from rich.console import Console, Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
+from rich.measure import Measurement
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +18,9 @@ from imagemill.v1.batch_pb2 import Item
 from imagemill.v1.batch_service_pb2 import BatchUpdate
 
 DRAWS_PER_SECOND = 5
+
+LONGEST_SHOWN = 200
+"""Characters of a foreign text; no terminal shows more of it."""
 
 
 def can_move_cursor(stream: TextIO) -> bool:
@@ -115,9 +120,24 @@ def _failures(items: list[Item]) -> RenderableType:
     # Index and code are never shortened; source and message share what is left.
     table.add_column(style="dim", no_wrap=True, min_width=6)
     table.add_column(style="red", no_wrap=True, min_width=max(len(item.failure.code) for item in items))
-    table.add_column(no_wrap=True, overflow="ellipsis", ratio=2)
+    table.add_column(no_wrap=True, ratio=2)
     table.add_column(style="dim", no_wrap=True, overflow="ellipsis", ratio=3)
     for item in items:
-        source, message = readable(item.source, 200), readable(item.failure.message, 200)
-        table.add_row(Text(f"{item.index:06d}"), Text(item.failure.code), Text(source), Text(message))
+        source, message = _EndOf(readable(item.source, LONGEST_SHOWN)), readable(item.failure.message, LONGEST_SHOWN)
+        table.add_row(Text(f"{item.index:06d}"), Text(item.failure.code), source, Text(message))
     return table
+
+
+class _EndOf:
+    """A text that is cut at its front where there is no room: the end of a URL tells it from its neighbours."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = options.max_width
+        over = cell_len(self._text) > width
+        yield Text(f"…{self._text[1 - width :]}" if over and width > 1 else self._text, no_wrap=True, overflow="crop")
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(1, cell_len(self._text))

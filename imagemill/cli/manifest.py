@@ -9,8 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from imagemill.cli.records import TIMINGS, state_name
-from imagemill.domain.names import picture_name
+from imagemill.cli.records import TIMINGS, picture_path, state_name
 from imagemill.v1.batch_pb2 import Item
 
 FIXED_COLUMNS = (
@@ -28,6 +27,7 @@ FIXED_COLUMNS = (
     "height",
     "duplicate_of",
     *TIMINGS,
+    "warnings",
 )
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -92,6 +92,7 @@ def row(item: Item, variants: Sequence[str]) -> list[object]:
         original.height or "",
         item.duplicate_of if item.HasField("duplicate_of") else "",
         *_timings(item),
+        safe_cell("; ".join(original.warnings)),
         *_pictures(item, variants),
     ]
 
@@ -109,9 +110,5 @@ def _timings(item: Item) -> list[object]:
 
 
 def _pictures(item: Item, variants: Sequence[str]) -> list[str]:
-    if item.state != Item.STATE_SUCCEEDED:
-        return [""] * len(variants)
-    names = {
-        render.variant: picture_name(item.index, item.source, render.variant, render.format) for render in item.renders
-    }
-    return [names.get(variant, "") for variant in variants]
+    paths = {render.variant: picture_path(item, render) for render in item.renders}
+    return [paths.get(variant, "") for variant in variants]

@@ -43,6 +43,7 @@ async def open_embedded(options: RunOptions) -> AsyncIterator[Mill]:
         home=options.state_folder,
         allow_nets=options.allow_net,
         downloads=options.concurrency,
+        per_host=options.per_host,
         timeout_s=options.timeout,
         retries=options.retries,
         children=options.children,
@@ -56,7 +57,4 @@ async def open_embedded(options: RunOptions) -> AsyncIterator[Mill]:
             f"Another imagemill is at work in {options.out}. Wait for it, or give another folder with --out."
         ) from error
     except StateUnreadable as error:
-        raise CommandError(
-            f"What is kept in {options.state_folder} can't be read: {error} "
-            f"Delete {options.state_folder} to start over, or give another folder with --out."
-        ) from error
+        raise CommandError(f"{error} Delete that folder to start over, or give another one with --out.") from error

@@ -22,6 +22,7 @@ class RunOptions:
     recipe: str = "standard"
     allow_net: tuple[str, ...] = ()
     concurrency: int = 50
+    per_host: int = 8
     timeout: float = 30.0
     retries: int = 3
     children: int | None = None
@@ -45,6 +46,7 @@ class RunOptions:
         """
         _refuse_unknown_options(self.sources)
         _between("--concurrency", self.concurrency, 1, 1000, "downloads at a time")
+        _between("--per-host", self.per_host, 1, 1000, "connections to one host")
         _between("--timeout", self.timeout, 1, 3600, "seconds for one download")
         _between("--retries", self.retries, 0, 20, "further attempts")
         if self.children is not None:

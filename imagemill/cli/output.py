@@ -9,28 +9,29 @@ from typing import TextIO
 
 
 class LastingStream(io.TextIOBase):
-    """A text stream that outlives its reader: once nobody reads any more, what is written is dropped.
+    """A text stream that outlives its reader: once it can't be written any more, what is written is dropped.
 
-    `imagemill run urls.txt | head` must still make the pictures, which are what was asked for.
+    `imagemill run urls.txt | head` must still make the pictures, which are what was asked for. A reader that went
+    away knows of it; any other trouble, such as a full disk, is told once on standard error.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write `text`, or drop it if nobody reads."""
+        """Write `text`, or drop it if that is impossible."""
         try:
             return self._stream.write(text)
-        except BrokenPipeError:
-            self._drop_all()
+        except OSError as error:
+            self._drop_all(error)
             return len(text)
 
     def flush(self) -> None:
         """Hand on what is buffered."""
         try:
             self._stream.flush()
-        except BrokenPipeError:
-            self._drop_all()
+        except OSError as error:
+            self._drop_all(error)
 
     def isatty(self) -> bool:
         """Whether a person looks at it."""
@@ -45,11 +46,28 @@ class LastingStream(io.TextIOBase):
         """Return the stream's encoding."""
         return self._stream.encoding
 
-    def _drop_all(self) -> None:
+    def _drop_all(self, error: OSError) -> None:
         # The descriptor itself is turned away, because the interpreter flushes it once more at its end.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)
+        if not isinstance(error, BrokenPipeError) and self._stream is not sys.stderr:
+            reason = error.strerror or "input/output error"
+            tell_error(f"Standard output can't be written ({reason}); the command goes on without it.")
+
+
+def open_missing_streams() -> None:
+    """Open what the caller closed (`>&-`) onto nothing.
+
+    Else the next file that is opened, a database for one, would be taken for standard output by whatever writes there.
+    """
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest free number is taken, which is this one: those below are open.
+            opened = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(opened, mode, encoding="utf-8", closefd=False))
 
 
 def tell(text: str) -> None:

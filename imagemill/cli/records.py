@@ -7,7 +7,8 @@ from datetime import UTC
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from imagemill.v1.batch_pb2 import Batch, Item, Progress
+from imagemill.domain.names import picture_name
+from imagemill.v1.batch_pb2 import Batch, Item, Progress, Render
 from imagemill.v1.batch_service_pb2 import BatchReport
 
 _COUNTS = (
@@ -66,18 +67,29 @@ def item_record(item: Item) -> dict[str, object]:
         record["http_status"] = status
     if item.HasField("original"):
         record |= {"sha256": item.original.sha256, "bytes": item.original.size_bytes}
-        record |= {name: getattr(item.original, name) for name in ("format", "width", "height")}
+        facts = {name: getattr(item.original, name) for name in ("format", "width", "height")}
+        record |= {name: fact for name, fact in facts.items() if fact}
         record["warnings"] = list(item.original.warnings)
     if item.HasField("duplicate_of"):
         record["duplicate_of"] = item.duplicate_of
     if item.HasField("timings"):
         record["timings"] = {name: round(getattr(item.timings, name), 3) for name in TIMINGS}
     if item.renders:
-        record["renders"] = [
-            {name: getattr(render, name) for name in ("variant", "format", "width", "height", "size_bytes")}
-            for render in item.renders
-        ]
+        record["renders"] = [_render_record(item, render) for render in item.renders]
     return record
+
+
+def picture_path(item: Item, render: Render) -> str:
+    """Return where the picture lies, relative to the output folder; empty until its item has succeeded."""
+    if item.state != Item.STATE_SUCCEEDED:
+        return ""
+    return picture_name(item.index, item.source, render.variant, render.format)
+
+
+def _render_record(item: Item, render: Render) -> dict[str, object]:
+    facts = {name: getattr(render, name) for name in ("format", "width", "height", "size_bytes")}
+    known = {name: fact for name, fact in facts.items() if fact}
+    return {"variant": render.variant, "path": picture_path(item, render), **known}
 
 
 def report_record(report: BatchReport) -> dict[str, object]:

@@ -20,6 +20,7 @@ from imagemill.cli.manifest import ManifestWriter
 from imagemill.cli.mill import Mill, MillOpener, open_embedded
 from imagemill.cli.options import RunOptions
 from imagemill.cli.output import tell_error
+from imagemill.cli.output_folder import prepared_folder
 from imagemill.cli.pictures import PictureFolder
 from imagemill.cli.progress import RunProgress
 from imagemill.cli.recipe_files import RecipeFileError, load_recipe
@@ -70,21 +71,11 @@ def _run(options: RunOptions, opener: MillOpener, display: Display) -> ExitCode:
         recipe = load_recipe(options.recipe)
     except RecipeFileError as error:
         raise CommandError(str(error)) from error
-    with closing(open_sources(options.sources, lambda: _prepared_folder(options))) as sources:
+    with closing(open_sources(options.sources, lambda: prepared_folder(options))) as sources:
         job = Job(options, recipe, sources, survey(sources))
-        _prepared_folder(options)
+        prepared_folder(options)
         start_logging(log_path(options), to_stderr=options.verbose)
         return asyncio.run(_interruptible(job, opener, display))
-
-
-def _prepared_folder(options: RunOptions) -> Path:
-    try:
-        options.state_folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CommandError(f"--out {options.out} can't be used as a folder: {error.strerror}.") from error
-    if not os.access(options.out, os.W_OK | os.X_OK) or not os.access(options.state_folder, os.W_OK | os.X_OK):
-        raise CommandError(f"--out {options.out} can't be written; give another folder, or change its permissions.")
-    return options.state_folder
 
 
 async def _interruptible(job: Job, opener: MillOpener, display: Display) -> ExitCode:
@@ -154,18 +145,19 @@ class Run:
     async def finish(self) -> ExitCode:
         """Bring the job to its end: batch, pictures, manifest, report, summary."""
         self._display.start(self._progress)
-        batch = await Intake(self._job, self._client, self._display, self._progress).batch()
-        options = self._job.options
+        intake = Intake(self._job, self._client, self._display, self._progress)
+        batch, options = await intake.batch(), self._job.options
         pictures = PictureFolder(
             options.out, options.state_folder, self._mill.blob_path, since=batch.create_time.ToNanoseconds() / 1e9
         )
-        if batch.state not in FINAL:
+        # A program that reads the changes gets those of a finished batch, too.
+        if batch.state not in FINAL or options.json:
             await self._follow(batch, pictures)
         await self._write_manifest(batch, pictures)
         report = await self._client.report(batch.name)
         _write_report(options, report)
         self._display.stop()
-        self._display.say(summary(report, options))
+        self._display.say(summary(report, options, retriable=intake.retriable))
         counts = report.batch.progress
         return ExitCode.SOME_FAILED if counts.failed or counts.cancelled else ExitCode.OK
 

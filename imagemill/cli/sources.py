@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from imagemill.cli.exits import CommandError
+from imagemill.cli.list_kinds import JUDGED, other_kind
 
 LONGEST_LINE = 65_536
 """Characters; what is longer is cut. Far more than any URL that the mill takes, so a cut line fails anyway."""
@@ -30,7 +31,8 @@ _SUBSTITUTE = "\x1a"
 """Stands for a byte that is not valid in the list's encoding. It is ASCII's character for that, and no URL may
 hold it, so the line becomes a failed item whose message asks for percent-encoding."""
 _UNDECODABLE = re.compile(r"[\udc80-\udcff]")
-_LIKE_A_URL = re.compile(r"\s*https?:|.*://", re.IGNORECASE)
+_LIKE_A_URL = re.compile(r"\s*https?:|(?!\s*[{\[]).*://", re.IGNORECASE)
+"""What stands in braces or brackets is JSON, whatever it holds."""
 _EXPECTED = "A list holds one http:// or https:// URL per line; blank lines and lines that start with # are left out."
 
 
@@ -51,6 +53,9 @@ class SourceList(Protocol):
 
     def lines(self) -> Iterator[SourceLine]:
         """Read the list from its start, in constant memory."""
+
+    def start(self) -> bytes:
+        """Return the first bytes, by which its kind can be told; none where there is no file."""
 
     def close(self) -> None:
         """Give up what was kept for reading again."""
@@ -75,16 +80,23 @@ class ListFile:
         except OSError as error:
             raise _unreadable(self._path, error) from error
 
+    def start(self) -> bytes:
+        """Read the first bytes."""
+        try:
+            with self._path.open("rb") as file:
+                return file.read(JUDGED)
+        except OSError as error:
+            raise _unreadable(self._path, error) from error
+
     def close(self) -> None:
         """Do nothing: the file is open only while it is read."""
 
 
 class SpooledInput:
-    """Standard input, kept in a nameless file of `folder` that is gone with the process, however it ends."""
+    """A stream, kept in a nameless file of `folder` that is gone with the process, however it ends."""
 
-    name = "standard input"
-
-    def __init__(self, stream: BinaryIO, folder: Path) -> None:
+    def __init__(self, stream: BinaryIO, folder: Path, name: str = "standard input") -> None:
+        self.name = name
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by close()
         shutil.copyfileobj(stream, self._file)
 
@@ -92,6 +104,11 @@ class SpooledInput:
         """Read what came in."""
         self._file.seek(0)
         yield from _lines_of(self._file)
+
+    def start(self) -> bytes:
+        """Read the first bytes of what came in."""
+        self._file.seek(0)
+        return self._file.read(JUDGED)
 
     def close(self) -> None:
         """Drop what came in."""
@@ -111,6 +128,10 @@ class UrlArguments:
         for url in self._urls:
             yield SourceLine(0, _UNDECODABLE.sub(_SUBSTITUTE, url.strip()))
 
+    def start(self) -> bytes:
+        """Return nothing: there is no file."""
+        return b""
+
     def close(self) -> None:
         """Do nothing."""
 
@@ -123,7 +144,8 @@ def open_sources(
     Raises:
         CommandError: they name no file, or can't be told to be URLs.
     """
-    if not arguments:
+    if not all(arguments) or not arguments:
+        # An empty word is what the shell makes of a variable that is not set.
         raise CommandError("Say what to fetch: a list file, - for standard input, or URLs.")
     if list(arguments) == ["-"]:
         return SpooledInput(stdin or sys.stdin.buffer, spool_folder())
@@ -135,10 +157,10 @@ def open_sources(
             f"{strange[0]!r} is not a URL. Give either one list file, or - for standard input, or only URLs "
             "that start with http:// or https://."
         )
-    return _list_file(arguments[0])
+    return _list_file(arguments[0], spool_folder)
 
 
-def _list_file(argument: str) -> ListFile:
+def _list_file(argument: str, spool_folder: Callable[[], Path]) -> SourceList:
     path = Path(argument)
     if path.is_dir():
         raise CommandError(f"{argument} is a folder; give a text file with one URL per line.")
@@ -146,7 +168,16 @@ def _list_file(argument: str) -> ListFile:
         raise CommandError(
             f"There is no file {argument}. If a URL is meant, write it with http:// or https:// in front."
         )
-    return ListFile(path)
+    return ListFile(path) if path.is_file() else _spooled(path, spool_folder())
+
+
+def _spooled(path: Path, folder: Path) -> SpooledInput:
+    # A pipe, such as the shell's <(…), can be read only once.
+    try:
+        with path.open("rb") as stream:
+            return SpooledInput(stream, folder, str(path))
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
 def _unreadable(path: Path, error: OSError) -> CommandError:
@@ -225,7 +256,8 @@ def survey(sources: SourceList) -> Survey:
     if not first:
         raise CommandError(f"There is nothing to do: {sources.name} holds no URL. {_EXPECTED}")
     if not seems_right:
-        raise CommandError(f"Nothing in {sources.name} looks like a URL. {_quoted(first)}\n{_EXPECTED}")
+        described = other_kind(sources.start()) or f"{_quoted(first)}\n{_EXPECTED}"
+        raise CommandError(f"Nothing in {sources.name} looks like a URL. {described}")
     return digest.survey()
 
 

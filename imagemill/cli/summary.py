@@ -5,17 +5,21 @@ from __future__ import annotations
 from imagemill.cli.advice import advice_for
 from imagemill.cli.options import RunOptions
 from imagemill.cli.progress import duration_text
+from imagemill.domain.failures import FailureCode
 from imagemill.v1.batch_pb2 import Batch
 from imagemill.v1.batch_service_pb2 import BatchReport
 
 
-def summary(report: BatchReport, options: RunOptions) -> str:
-    """Say what became of the batch, what failed and why, and where everything lies."""
+def summary(report: BatchReport, options: RunOptions, *, retriable: bool = True) -> str:
+    """Say what became of the batch, what failed and why, and where everything lies.
+
+    `retriable` is false after the mill has said that nothing of what failed can be tried again.
+    """
     lines = ["", _totals(report.batch), _pace(report)]
     if report.duplicates:
         noun = "picture is" if report.duplicates == 1 else "pictures are"
         lines.append(f"{report.duplicates:,} {noun} the same as an earlier one (column duplicate_of).")
-    lines += _errors(report)
+    lines += _errors(report, retriable)
     lines += _places(report.batch, options)
     return "\n".join(lines)
 
@@ -49,7 +53,7 @@ def _pace(report: BatchReport) -> str:
     return f"Took {duration_text(seconds)}{rate}; {megabytes:,.1f} MB downloaded."
 
 
-def _errors(report: BatchReport) -> list[str]:
+def _errors(report: BatchReport, retriable: bool) -> list[str]:
     if not report.errors:
         return []
     width = max(len(entry.code) for entry in report.errors)
@@ -58,8 +62,15 @@ def _errors(report: BatchReport) -> list[str]:
         "",
         "Failed:",
         *(f"  {entry.count:>{most},}  {entry.code:<{width}}  {advice_for(entry.code)}" for entry in report.errors),
-        "To try them again: the same command with --retry-failed.",
+        *_another_try(report, retriable),
     ]
+
+
+def _another_try(report: BatchReport, retriable: bool) -> list[str]:
+    # A line that is no URL stays one, however often it is tried.
+    if not retriable or all(entry.code == FailureCode.SOURCE_INVALID for entry in report.errors):
+        return []
+    return ["To try them again: the same command with --retry-failed."]
 
 
 def _places(batch: Batch, options: RunOptions) -> list[str]:

@@ -25,6 +25,8 @@ class EmbeddedSettings:
     """Private networks that may be dialled, such as `10.0.0.0/8`."""
     downloads: int = 50
     """Downloads at the same time."""
+    per_host: int = 8
+    """Connections to one host at the same time; a list from a single host is bound by it."""
     timeout_s: float = 30.0
     """Seconds for one whole download."""
     retries: int = 3
@@ -48,7 +50,8 @@ class EmbeddedSettings:
         """The downloader's settings. Raises `ValueError` for a network that is none."""
         http = HttpSettings(
             total_deadline_s=self.timeout_s,
-            connections=max(2 * self.downloads, HttpSettings().connections),
+            connections=max(2 * self.downloads, self.per_host, HttpSettings().connections),
+            connections_per_host=self.per_host,
             allow_nets=tuple(ip_network(net) for net in self.allow_nets),
         )
         return DownloaderSettings(storage_target, downloads=self.downloads, http=http, retry=self._retry)

@@ -85,7 +85,7 @@ class GuardedClient:
         """
         for _ in range(self.settings.max_redirects + 1):
             request = self._request(url, headers)
-            async with self._turns.of(request.url.host, deadline):
+            async with self._turns.of(_host(request.url), deadline):
                 response = await self._transport.handle_async_request(request)
                 try:
                     if response.status_code not in _REDIRECTS:
@@ -104,12 +104,12 @@ class GuardedClient:
 
     def _request(self, url: str, headers: Mapping[str, str] | None) -> httpx.Request:
         origin, target = _divide(url)
-        refuse_spelling(origin.raw_host.decode("ascii"), self.settings.allow_nets)
+        refuse_spelling(_host(origin), self.settings.allow_nets)
         # With a stream of its own a request costs half: httpx then derives no headers. aiohttp adds Host.
         request = httpx.Request("GET", origin, headers=self._headers, stream=_NO_BODY, extensions={"target": target})
         if headers:
             request.headers.update(headers)
-        if not self._idle.keep(origin.host, asyncio.get_running_loop().time()):
+        if not self._idle.keep(_host(origin), asyncio.get_running_loop().time()):
             request.headers["Connection"] = "close"
         return request
 
@@ -166,6 +166,11 @@ def _origin(text: str) -> httpx.URL:
         return httpx.URL(text)
     except httpx.InvalidURL as error:
         raise PermanentError(FailureCode.SOURCE_INVALID, "The host is no name that can be looked up.") from error
+
+
+def _host(url: httpx.URL) -> str:
+    # `url.host` decodes xn-- names, and raises for those that name servers know and IDNA 2008 does not.
+    return url.raw_host.decode("ascii")
 
 
 def _location(url: str, response: httpx.Response) -> str:

@@ -68,7 +68,10 @@ def _dns(error: Exception, host: str) -> PipelineError:
 def _connector(error: Exception, host: str) -> PipelineError:
     number = error.errno if isinstance(error, OSError) else None
     if number == errno.ECONNREFUSED:
-        return TransientError(FailureCode.CONNECTION_REFUSED, f"{host} refuses connections; no server listens there.")
+        assert isinstance(error, aiohttp.ClientConnectorError)  # by the table below
+        return TransientError(
+            FailureCode.CONNECTION_REFUSED, f"{host} refuses connections on port {error.port}; no server listens there."
+        )
     if number == errno.ETIMEDOUT:
         return _connect_timeout(error, host)
     if number in _UNREACHABLE:

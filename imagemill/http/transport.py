@@ -30,7 +30,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send `request` and return the answer as soon as its headers are there."""
-        host = request.url.host
+        host = request.url.raw_host.decode("ascii")
         try:
             answer = await self._session.request(
                 request.method,

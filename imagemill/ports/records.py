@@ -1,6 +1,6 @@
 """The truth: batches and items as rows, read and changed in transactions.
 
-Promises, which `tests/contract/test_records.py` proves on every adapter:
+Promises, which `tests/contract/test_records.py` and `test_records_claims.py` prove on every adapter:
 
 R1  A unit's writes become visible together when its context ends, or not at all when it ends with an error.
 R2  Units that write the same batch follow one another; a unit sees what the one before it wrote.

@@ -26,8 +26,8 @@ from imagemill.ports.records import Claim, Move, NewItem, RecordsUnavailable, Tw
 
 LONGEST_WAIT_S = 30.0
 """How long a unit waits for another process that writes, in seconds."""
-READERS = 3
-CACHE_KIB = 2048
+READERS = 2
+CACHE_KIB = 1024
 """Pages that each connection keeps, in KiB: what is hot is the small end of the indexes, the rest is read once."""
 
 _INSERT = (

@@ -88,6 +88,16 @@ def test_the_drawing_never_shortens_what_identifies_a_failure(width: int) -> Non
     assert max(map(len, drawn.splitlines())) <= width
 
 
+def test_a_narrow_drawing_keeps_the_end_of_a_url() -> None:
+    progress = running()
+    progress.hear(BatchUpdate(items=[failed(7)]))
+
+    drawn = shown(progress, 60)
+
+    assert "7.jpg" in drawn
+    assert max(map(len, drawn.splitlines())) <= 60
+
+
 def test_before_the_list_is_received_the_drawing_shows_the_reading() -> None:
     assert "reading the list: 23,000 of 100,000" in shown(RunProgress(expected=100_000, sent=23_000), 80)
 

@@ -24,7 +24,15 @@ def succeeded() -> Item:
         source="https://example.com/boat.png",
         state=Item.STATE_SUCCEEDED,
         attempts=2,
-        original=Original(sha256="ab", size_bytes=99, format="png", width=40, height=30, http_status=200),
+        original=Original(
+            sha256="ab",
+            size_bytes=99,
+            format="png",
+            width=40,
+            height=30,
+            http_status=200,
+            warnings=["animated: first frame used", "no end"],
+        ),
         renders=[
             Render(variant="b", key="k", format="webp"),
             Render(variant="a", key="k", format="jpeg"),
@@ -39,7 +47,7 @@ def test_the_header_is_the_documented_one(tmp_path: Path) -> None:
 
     assert (tmp_path / "manifest.csv").read_text() == (
         "index,source,state,error_code,error_message,http_status,attempts,sha256,bytes,format,width,height,"
-        "duplicate_of,download_ms,decode_ms,resize_ms,encode_ms,store_ms,thumbnail\n"
+        "duplicate_of,download_ms,decode_ms,resize_ms,encode_ms,store_ms,warnings,thumbnail\n"
     )
 
 
@@ -65,6 +73,7 @@ def test_a_succeeded_item_has_its_facts_and_pictures(tmp_path: Path) -> None:
         "resize_ms": "3.0",
         "encode_ms": "4.0",
         "store_ms": "5.0",
+        "warnings": "animated: first frame used; no end",
         "a": "000003-boat-a.jpg",
         "b": "000003-boat-b.webp",
     }
@@ -76,7 +85,7 @@ def test_a_failed_item_has_its_failure_and_empty_cells(tmp_path: Path) -> None:
     (row,) = written(tmp_path, [Item(index=0, source="u", state=Item.STATE_FAILED, attempts=1, failure=failure)], ["a"])
 
     assert (row["error_code"], row["error_message"], row["http_status"]) == ("SOURCE_NOT_FOUND", "It is gone.", "404")
-    assert [row[name] for name in ("sha256", "bytes", "duplicate_of", "download_ms", "a")] == [""] * 5
+    assert [row[name] for name in ("sha256", "bytes", "duplicate_of", "download_ms", "warnings", "a")] == [""] * 6
 
 
 def test_a_variant_that_is_called_like_a_column_gets_a_column_of_its_own(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import csv
 import json
 import logging
 import os
+import shutil
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -153,7 +154,7 @@ def test_a_changed_list_is_refused_with_what_changed(bench: Bench, capsys: pytes
 
     said = capsys.readouterr().err
     assert "the list has changed" in said
-    assert "with 3 lines, now" in said
+    assert "with 3 entries, now" in said
     assert f"delete {bench.out / '.imagemill'} to start over" in said
     assert "recipe" not in said
 
@@ -182,6 +183,67 @@ def test_json_lines_tell_every_change_and_the_end_and_nothing_else(
     assert lines[-1] == {"type": "end", "exit_code": 1}
 
 
+def test_json_lines_name_the_pictures_that_lie_in_the_folder(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.run(json=True)
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    paths = {render["path"] for line in lines if line["type"] == "item" for render in line.get("renders", [])}
+    assert sorted(paths) == bench.pictures()
+
+
+def test_a_finished_run_repeated_tells_its_items_again_as_json(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.prepare = lambda mill: mill.outcomes.update({URLS[1]: fail()})
+    bench.run()
+    capsys.readouterr()
+
+    bench.run(json=True)
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    finals = {line["index"]: line["state"] for line in lines if line["type"] == "item"}
+    assert finals == {0: "SUCCEEDED", 1: "FAILED", 2: "SUCCEEDED"}
+    assert {line["type"] for line in lines[:-1]} == {"item", "batch"}
+    assert lines[-1] == {"type": "end", "exit_code": 1}
+
+
+@pytest.mark.parametrize("name", ["manifest.csv", "report.json"])
+def test_a_first_run_never_overwrites_a_file_of_the_user(
+    bench: Bench, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    bench.out.mkdir()
+    (bench.out / name).write_text("precious")
+
+    for _ in range(2):
+        assert bench.run() is ExitCode.USAGE
+
+    assert [path.name for path in bench.out.iterdir()] == [name]
+    assert (bench.out / name).read_text() == "precious"
+    said = capsys.readouterr().err
+    assert f"{bench.out / name} was not made by imagemill" in said
+    assert "move it away" in said
+
+
+def test_a_run_after_the_state_was_deleted_replaces_our_own_manifest_and_report(bench: Bench) -> None:
+    bench.run()
+    shutil.rmtree(bench.out / ".imagemill")
+    bench.batches.clear()
+
+    assert bench.run() is ExitCode.OK
+
+
+def test_a_run_that_found_nothing_to_retry_does_not_advise_it(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.prepare = lambda mill: mill.outcomes.update({URLS[1]: fail()})
+    bench.run()
+    assert "--retry-failed" in capsys.readouterr().out
+
+    bench.run(retry_failed=True)
+
+    said = capsys.readouterr().out
+    assert "Nothing that failed can be tried again." in said
+    assert "--retry-failed" not in said
+
+
 def test_quiet_says_nothing_of_a_run_that_goes_well(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     bench.run(quiet=True)
 
@@ -206,6 +268,7 @@ def test_a_command_that_is_wrong_still_ends_its_json(bench: Bench, capsys: pytes
         ({"timeout": 0.0}, "--timeout 0: seconds for one download; give a number from 1 to 3,600."),
         ({"retries": -1}, "--retries -1"),
         ({"children": 0}, "--children 0"),
+        ({"per_host": 0}, "--per-host 0: connections to one host; give a number from 1 to 1,000."),
         ({"allow_net": ("10.0.0.1/8",)}, "10.0.0.0/8 is likely meant"),
         ({"allow_net": ("lan",)}, "--allow-net lan: this is no network"),
         ({"recipe": "standart"}, "standard"),

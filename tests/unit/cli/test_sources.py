@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import os
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -86,6 +89,8 @@ def test_arguments_that_are_urls_are_the_list(tmp_path: Path) -> None:
         (["nowhere.txt"], r"There is no file nowhere\.txt"),
         (["."], "is a folder"),
         (["https://a/1", "urls.txt"], "'urls.txt' is not a URL"),
+        ([""], "Say what to fetch"),
+        (["https://a/1", ""], "Say what to fetch"),
     ],
 )
 def test_arguments_that_name_no_list_are_refused(tmp_path: Path, arguments: list[str], complaint: str) -> None:
@@ -132,3 +137,41 @@ def test_a_list_in_which_nothing_looks_like_a_url_is_quoted_and_refused(path: Pa
 
     assert "line 1: id,name\n  line 2: 1,\N{REPLACEMENT CHARACTER}[31mred" in caught.value.message
     assert "one http:// or https:// URL per line" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (gzip.compress(b"http://a/1\n" * 50), "compressed file (gzip)"),
+        (b"PK\x03\x04\x14\x00\x06\x00", "ZIP archive"),
+        ("http://a/1\r\nhttp://a/2\r\n".encode("utf-16-le"), "UTF-16 without a byte order mark"),
+        ("http://a/1\r\nhttp://a/2\r\n".encode("utf-16-be"), "UTF-16 without a byte order mark"),
+        (b'{"url": "https://a/1"}\n{"url": "https://a/2"}\n', "JSON"),
+        (b'\xef\xbb\xbf["https://a/1", "https://a/2"]\n', "JSON"),
+    ],
+    ids=["gzip", "zip", "utf-16-le", "utf-16-be", "json lines", "json array"],
+)
+def test_a_list_of_another_kind_is_refused_by_its_name(path: Path, content: bytes, complaint: str) -> None:
+    path.write_bytes(content)
+
+    with pytest.raises(CommandError) as caught:
+        survey(ListFile(path))
+
+    assert complaint in caught.value.message
+    assert caught.value.message.isascii()
+    assert "It begins with" not in caught.value.message
+
+
+def test_a_pipe_given_as_a_file_is_kept_and_read_twice(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(b"http://a/1\nhttp://a/2\n",))
+    writer.start()
+
+    with closing(open_sources([str(pipe)], lambda: tmp_path)) as sources:
+        writer.join(5)
+
+        assert sources.name == str(pipe)
+        assert (
+            list(sources.lines()) == list(sources.lines()) == [SourceLine(1, "http://a/1"), SourceLine(2, "http://a/2")]
+        )

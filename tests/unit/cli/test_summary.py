@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -62,6 +63,22 @@ def test_errors_are_listed_with_their_number_and_advice() -> None:
     assert "  1,000  DNS_FAILED  the host has no address; check its spelling, or this machine's name servers" in said
     assert "     12  INTERNAL    an error of the mill's own; please report it with the log" in said
     assert not [line for line in said if line.startswith("Pictures")]
+
+
+@pytest.mark.parametrize(
+    ("codes", "retriable", "offered"),
+    [
+        (["SOURCE_INVALID"], True, False),
+        (["SOURCE_INVALID", "DNS_FAILED"], True, True),
+        (["DNS_FAILED"], False, False),
+        ([], True, False),
+    ],
+)
+def test_another_try_is_offered_only_where_one_can_be_had(codes: list[str], retriable: bool, offered: bool) -> None:
+    failed = report(failed=len(codes))
+    failed.errors.extend(CodeCount(code=code, count=1) for code in codes)
+
+    assert ("--retry-failed" in summary(failed, OPTIONS, retriable=retriable)) is offered
 
 
 def test_duplicates_are_mentioned() -> None:

@@ -4,13 +4,17 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
 import trustme
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from imagemill.domain.failures import FailureCode, PermanentError, PipelineError, TransientError
+from imagemill.domain.sources import validate_url
 from imagemill.http import Deadline, GuardedClient, HttpSettings
 from tests.support.eventually import eventually
 from tests.support.fence import Fence
@@ -212,6 +216,42 @@ async def test_each_trouble_of_a_connection_has_its_own_code(server: PictureServ
                 assert error.failure.code is code, url
                 assert isinstance(error, TransientError)
                 assert error.__cause__ is not None
+
+
+async def test_a_refused_connection_names_its_port(client: GuardedClient) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        error = await failure_of(client, f"http://127.0.0.1:{port}/")
+
+    assert error.failure.message == f"127.0.0.1 refuses connections on port {port}; no server listens there."
+
+
+@pytest.mark.parametrize("host", ["xn--i-7iq.test", "xn--", "xn--a", "XN--0.test"])
+async def test_a_name_that_can_not_be_decoded_is_looked_up_as_written(
+    client: GuardedClient, fence: Fence, host: str
+) -> None:
+    error = await failure_of(client, f"http://{host}/a.jpg")
+
+    assert error.failure.code is FailureCode.DNS_FAILED
+    assert fence.lookups == [host.lower()]
+
+
+HOSTS = st.text("abxn-.:[]%@0129_~!$&'()*+=üßΣ中١。\uff0eİ①\u200d\u00ad\ufeff\U0001f600", max_size=16)
+
+
+# The fence lets nothing through for good, so it need not be a new one for each example.
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(st.lists(st.one_of(HOSTS, st.text(max_size=12), HOSTS.map("xn--{}".format)), max_size=8))
+def test_whatever_host_is_accepted_ends_in_a_failure_of_ours(hosts: list[str]) -> None:
+    async def try_all() -> None:
+        # No address but a loopback one is dialled, and none may be.
+        async with GuardedClient(replace(SETTINGS, allow_nets=())) as client:
+            for host in hosts:
+                with suppress(PermanentError):
+                    await failure_of(client, validate_url(f"http://{host}/a.jpg"))
+
+    asyncio.run(try_all())
 
 
 async def test_a_server_that_does_not_speak_tls_is_a_trouble_of_tls(client: GuardedClient) -> None:

@@ -155,15 +155,17 @@ async def test_an_outbox_that_can_publish_no_more_ends_its_stage_and_the_message
     async def settle(keys: Sequence[str]) -> None:
         raise ZeroDivisionError("nobody foresaw this")
 
-    shop = Workshop(settle=settle)
+    shop, ended_by_itself = Workshop(settle=settle), asyncio.Event()
     await shop.put(message("b", 0))
 
     async def work_until_it_ends_by_itself() -> None:
         async with shop.open():
             await shop.until_started(0)
             await eventually(lambda: not shop.broker._listeners)
+            ended_by_itself.set()
 
     with pytest.raises(ZeroDivisionError):
         await work_until_it_ends_by_itself()
+    assert ended_by_itself.is_set()
 
     assert await shop.waits(Queue.DOWNLOAD) == [message("b", 0)]

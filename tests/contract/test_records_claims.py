@@ -1,0 +1,144 @@
+"""The promise R5 of `imagemill.ports.records`: what is due, and what a claim holds."""
+
+from __future__ import annotations
+
+import pytest
+
+from imagemill.domain.items import Facts, Head, State
+from imagemill.ports.records import Records
+from tests.support.builders import (
+    FAR_OFF,
+    claim_rows,
+    move,
+    new_batch,
+    new_items,
+    original,
+    put_batch,
+    success,
+)
+
+
+async def test_r5_due_items_come_by_due_time_then_index(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(5)))
+    async with records.write() as unit:
+        for index, due_at in ((0, 30.0), (1, 20.0), (3, 99.0)):
+            await unit.move_items([move(index, Head(State.PENDING, 1), 10 + index, due_at=due_at)])
+
+        due = await unit.due_items("b", 50.0, 10, in_flight=False)
+        assert [item.index for item in due] == [2, 4, 1, 0]
+        assert [item.index for item in await unit.due_items("b", 50.0, 2, in_flight=False)] == [2, 4]
+        assert due[2].head == Head(State.PENDING, 1)
+        assert due[2].source == "http://pictures.test/1.jpg"
+
+
+async def test_r5_an_item_that_a_claim_holds_is_not_due_until_its_lease_ends(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(2)))
+    await claim_rows(records, [0], lease_until=100.0)
+
+    async with records.write() as unit:
+        assert [item.index for item in await unit.due_items("b", 99.0, 10, in_flight=False)] == [1]
+        assert await unit.due_items("b", 99.0, 10, in_flight=True) == []
+        assert [item.index for item in await unit.due_items("b", 100.0, 10, in_flight=True)] == [0]
+
+
+async def test_r5_work_that_goes_on_keeps_its_lease_and_work_put_back_is_due_when_it_says(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(2)))
+    await claim_rows(records, [0, 1], lease_until=100.0)
+    async with records.write() as unit:
+        await unit.move_items([move(0, Head(State.PROCESSING, 0, 1), 10)])
+        await unit.move_items([move(1, Head(State.PENDING, 1), 11, due_at=7.0)])
+
+        assert await unit.due_items("b", 99.0, 10, in_flight=True) == []
+        assert [item.index for item in await unit.due_items("b", 7.0, 10, in_flight=False)] == [1]
+
+
+async def test_r5_a_due_item_tells_what_is_stored_of_it(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items([0]))
+    stored = original(1, key="batches/b/originals/x")
+    async with records.write() as unit:
+        await unit.move_items([move(0, Head(State.PENDING, 0, 1), 10, facts=Facts(original=stored))])
+
+        (item,) = await unit.due_items("b", 0.0, 10, in_flight=False)
+        assert item.original == stored
+
+
+async def test_r5_a_token_finds_what_its_claim_still_holds(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(3)))
+    await claim_rows(records, [0, 1, 2], token="mine")
+    async with records.write() as unit:
+        await unit.move_items([move(1, Head(State.SUCCEEDED, 0, 1), 10, facts=success())])
+
+        held = await unit.claimed("mine")
+        assert [(batch_id, item.index, item.head.claims) for batch_id, item in held] == [("b", 0, 1), ("b", 2, 1)]
+        assert await unit.claimed("another's") == []
+
+
+async def test_r5_leases_of_published_claims_of_the_epoch_are_prolonged(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(3)))
+    for index, epoch in enumerate(("now", "now", "before")):
+        await claim_rows(records, [index], token=f"t{index}", epoch=epoch, lease_until=100.0)
+    async with records.write() as unit:
+        await unit.confirm("t0", 1.0)
+        await unit.confirm("t2", 1.0)
+
+        await unit.extend_leases("now", 200.0, 50.0)
+
+        assert [item.index for item in await unit.due_items("b", 150.0, 10, in_flight=True)] == [1, 2]
+        assert [item.index for item in await unit.due_items("b", 200.0, 10, in_flight=True)] == [1, 2, 0]
+
+
+async def test_r5_a_lease_that_has_ended_is_not_brought_back_to_life(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items([0]))
+    await claim_rows(records, [0], token="t", epoch="now", lease_until=100.0)
+    async with records.write() as unit:
+        await unit.confirm("t", 1.0)
+
+        await unit.extend_leases("now", 300.0, 101.0)
+
+        assert [item.index for item in await unit.due_items("b", 150.0, 10, in_flight=True)] == [0]
+
+
+async def test_r5_claims_that_hold_nothing_are_forgotten_after_a_while_and_others_are_not(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(2)))
+    for index in (0, 1):
+        await claim_rows(records, [index], token=f"t{index}", epoch="now")
+    async with records.write() as unit:
+        await unit.move_items([move(0, Head(State.PENDING, 1), 10, due_at=500.0)])
+        await unit.extend_leases("now", FAR_OFF, 1000.0)
+        # Were the claim of item 1 forgotten, it would count as one of another epoch.
+        assert await unit.release("b", epoch="now", other_epochs=True, now=1000.0) == 0
+        assert await unit.release("b", epoch="now", other_epochs=False, now=1000.0) == 1
+
+
+@pytest.mark.parametrize(("other_epochs", "released", "claims"), [(True, 1, 4), (False, 0, 3)])
+async def test_r5_what_is_released_is_due_at_once(
+    records: Records, other_epochs: bool, released: int, claims: int
+) -> None:
+    await put_batch(records, new_batch(), new_items(range(2)))
+    await claim_rows(records, [0], token="t0", epoch="now", claims=4)
+    await claim_rows(records, [1], token="t1", epoch="before", claims=4)
+    async with records.write() as unit:
+        assert await unit.release("b", epoch="now", other_epochs=other_epochs, now=10.0) == 1
+
+        (item,) = await unit.due_items("b", 10.0, 10, in_flight=True)
+        assert (item.index, item.head) == (released, Head(State.QUEUED, 0, claims))
+
+
+async def test_r5_releasing_twice_counts_once(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items([0]))
+    await claim_rows(records, [0], epoch="now", claims=4)
+    async with records.write() as unit:
+        await unit.release("b", epoch="now", other_epochs=False, now=10.0)
+
+        assert await unit.release("b", epoch="now", other_epochs=False, now=11.0) == 0
+        assert await unit.heads("b", [0]) == {0: Head(State.QUEUED, 0, 3)}
+
+
+async def test_r5_open_items_are_those_not_final(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(4)))
+    await claim_rows(records, [1])
+    async with records.write() as unit:
+        await unit.move_items([move(2, Head(State.SUCCEEDED, 0), 10, facts=success())])
+
+        assert set(await unit.open_items("b", 10)) == {0, 1, 3}
+        assert len(await unit.open_items("b", 2)) == 2
