@@ -36,6 +36,8 @@ MESSAGE_S = 0.075
 """The work that a message should hold by recent measure, in seconds: what one death repeats."""
 WAIT_S = 1.0
 RETRY_S = 1.0
+_PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
+"""What a store answers that is away or restarts; anything else is a fault that waiting does not mend."""
 
 
 class Throughput:
@@ -113,9 +115,13 @@ async def _until_done(step: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await step()
-        except (grpc.aio.AioRpcError, BrokerUnavailable) as error:
-            log.warning("Dispatching waits for a part that is away: %s.", type(error).__name__)
-            await asyncio.sleep(RETRY_S)
+        except BrokerUnavailable as error:
+            log.warning("Dispatching waits for the broker: %s.", error)
+        except grpc.aio.AioRpcError as error:
+            if error.code() not in _PASSING:
+                raise
+            log.warning("Dispatching waits for the store: %s.", error.code().name)
+        await asyncio.sleep(RETRY_S)
 
 
 def _parts(items: Sequence[inner.ClaimedItem], size: int) -> Iterator[Sequence[inner.ClaimedItem]]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+import grpc
 
 from gateway.intake import take_small, take_stream
 from imagemill.ports.broker import Broker
@@ -15,6 +17,10 @@ from imagemill.v1.batch_service_pb2_grpc import BatchServiceServicer
 if TYPE_CHECKING:  # the stubs alone know asynchronous stubs by a type of their own
     from imagemill.v1.batch_service_pb2_grpc import BatchServiceAsyncStub
     from imagemill.v1.storage_service_pb2_grpc import StorageServiceAsyncStub
+
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
 
 
 class Relay(BatchServiceServicer):
@@ -51,14 +57,14 @@ class Relay(BatchServiceServicer):
         self, request: api.WatchBatchRequest, context: Context
     ) -> AsyncIterator[api.WatchBatchResponse]:
         """Follow one batch."""
-        async for response in self._batches.WatchBatch(request):
+        async for response in _relayed(self._batches.WatchBatch(request)):
             yield response
 
     async def WatchBatches(
         self, request: api.WatchBatchesRequest, context: Context
     ) -> AsyncIterator[api.WatchBatchesResponse]:
         """Follow all batches of a client."""
-        async for response in self._batches.WatchBatches(request):
+        async for response in _relayed(self._batches.WatchBatches(request)):
             yield response
 
     async def PauseBatch(self, request: api.PauseBatchRequest, context: Context) -> api.PauseBatchResponse:
@@ -84,3 +90,12 @@ class Relay(BatchServiceServicer):
     async def GetBatchReport(self, request: api.GetBatchReportRequest, context: Context) -> api.GetBatchReportResponse:
         """Report on a batch."""
         return await self._batches.GetBatchReport(request)
+
+
+async def _relayed(call: grpc.aio.UnaryStreamCall[Request, Response]) -> AsyncIterator[Response]:
+    """What a watch answers; a caller that hangs up ends the watch behind this one too."""
+    try:
+        async for response in call:
+            yield response
+    finally:
+        call.cancel()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -44,14 +46,18 @@ class Darkroom:
             if twin := await self._facts_of_twin(job):
                 return Outcome(_event(job, State.SUCCEEDED, twin))
             borrowed = self._originals.borrow(job.original_ref)
-            if borrowed is None:
+            if borrowed is None or not _is_whole(borrowed, job.original):
                 return _download_again(job)
             outputs = {variant.name: self._blobs.scratch() for variant in job.recipe.variants}
-            result = await self._rendered(self._order(job, borrowed, outputs))
-            if self._originals.is_void(job.original_ref):
+            try:
+                result = await self._rendered(self._order(job, borrowed, outputs))
+                if not self._originals.is_void(job.original_ref):
+                    return self._store(job, result, outputs)
+            except BaseException:
                 _discard(outputs)
-                return _download_again(job)
-            return self._store(job, result, outputs)
+                raise
+            _discard(outputs)
+            return _download_again(job)
         finally:
             await self._originals.release(job.original_ref)
 
@@ -117,9 +123,16 @@ def _download_again(job: ProcessJob) -> Outcome[None]:
     return Outcome(ItemEvent(job.batch_id, job.index, job.attempt, State.PENDING, outside_budget=True))
 
 
+def _is_whole(borrowed: Borrowed, original: Original) -> bool:
+    # A power loss may have left less of a kept original than was written.
+    return os.stat(borrowed.path).st_size >= original.size_bytes
+
+
 def _discard(outputs: Mapping[str, Path]) -> None:
+    """Remove what was rendered and not stored."""
     for path in outputs.values():
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def _described(original: Original, result: RenderResult) -> Original:

@@ -202,12 +202,11 @@ class RenderPool:
             return
         _log.warning("Rendering process %d took too long.", child.process.pid, extra={"action": "render_overdue"})
         limit = f"{self._settings.deadline_s:g}"
-        child.tasks.popleft()
-        child.process.kill()
-        self._bury(child)
-        task.fail(
+        child.tasks.popleft().fail(
             PermanentError(FailureCode.RENDER_TIMEOUT, f"Rendering the picture took longer than {limit} s, the limit.")
         )
+        child.process.kill()
+        self._bury(child)
 
     # -- processes
 
@@ -217,18 +216,28 @@ class RenderPool:
         if self._closed or self._broken is not None:
             return
         lasting = sum(child.taken < self._settings.jobs_per_child for child in self._children)
-        for _ in range(self._width - lasting):
-            self._spawn()
+        # One more than wanted at the most: worn processes are replaced one after the other, not all at once.
+        for _ in range(min(self._width - lasting, self._width + 1 - len(self._children))):
+            if not self._spawn():
+                return
 
-    def _spawn(self) -> None:
+    def _spawn(self) -> bool:
+        """Start a process; when the machine refuses one, try again later and tell False."""
+
         def on_frame(body: bytes) -> None:
             self._answer(child, body)
 
         def on_gone() -> None:
             self._lose(child)
 
-        child = _Child(ChildProcess(self._settings.memory_bytes, on_frame, on_gone))
+        try:
+            child = _Child(ChildProcess(self._settings.memory_bytes, on_frame, on_gone))
+        except OSError as error:
+            _log.warning("No rendering process can be started: %s.", error.strerror, extra={"action": "child_refused"})
+            self._retry_start(f"the system refuses another process ({error.strerror})")
+            return False
         self._children.append(child)
+        return True
 
     def _welcome(self, child: _Child) -> None:
         child.ready = True
@@ -245,12 +254,11 @@ class RenderPool:
 
     def _lose(self, child: _Child) -> None:
         """A process has closed its end: as asked, at its start, or in the midst of a job."""
-        head = child.tasks.popleft() if child.tasks else None
-        self._bury(child)
-        if head is not None:
-            head.fail(
+        if child.tasks:
+            child.tasks.popleft().fail(
                 TransientError(FailureCode.RENDER_CRASHED, "The process that rendered the picture ended abnormally.")
             )
+        self._bury(child)
 
     def _bury(self, child: _Child) -> None:
         child.stop_timer()
@@ -263,19 +271,18 @@ class RenderPool:
         if child.ready:
             self._fill()
         else:
-            self._retry_start(child)
+            self._retry_start(child.process.complaints.strip() or "it wrote no reason")
         self._dispatch()
 
-    def _retry_start(self, child: _Child) -> None:
+    def _retry_start(self, complaint: str) -> None:
         self._failed_starts += 1
         if self._failed_starts >= _STARTS and not self._children:
-            self._break(child)
+            self._break(complaint)
         elif self._refill is None:
             pause = min(_PAUSE_S * 2 ** (self._failed_starts - 1), _LONGEST_PAUSE_S)
             self._refill = asyncio.get_running_loop().call_later(pause, self._fill)
 
-    def _break(self, child: _Child) -> None:
-        complaint = child.process.complaints.strip() or "it wrote no reason"
+    def _break(self, complaint: str) -> None:
         self._broken = PoolBroken(f"rendering processes end as soon as they are started: {complaint}")
         if self._started is not None and not self._started.done():
             self._started.set_exception(self._broken)

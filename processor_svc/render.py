@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from errno import EDQUOT, EFBIG, ENOSPC
-from typing import TYPE_CHECKING
 
-from PIL import AvifImagePlugin, Image, TiffImagePlugin, WebPImagePlugin
+from PIL import AvifImagePlugin, IcoImagePlugin, Image, TiffImagePlugin, WebPImagePlugin
 
 from imagemill.domain.failures import FailureCode, PermanentError, TransientError
 from imagemill.domain.recipe import Format, Metadata, Variant, extension, output_format
 from processor_svc import metadata
-from processor_svc.geometry import Box, Plan, largest_ratio, plan
+from processor_svc.geometry import Box, Plan, Size, largest_ratio, plan
 from processor_svc.jobs import Render, RenderJob, RenderResult, SourceFacts, Timings
 from processor_svc.pixels import QUARTER_TURNS, TURNS, Appearance, Layer, compose, prepare, resize_all
-from processor_svc.truncation import ends_early
-
-if TYPE_CHECKING:
-    from PIL.ImageFile import ImageFile
+from processor_svc.truncation import END_OF_JPEG, ends_early, has_all_scans
 
 # Pillow registers these formats only when they are asked for, and then all forty others with them.
-_PLUGINS = (AvifImagePlugin, TiffImagePlugin, WebPImagePlugin)
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+_PLUGINS = (AvifImagePlugin, IcoImagePlugin, TiffImagePlugin, WebPImagePlugin)
+_LAZY_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+_FORMATS = (*_LAZY_FORMATS, "ICO")  # an icon is decoded when it is opened
 _JPEGS = frozenset({"JPEG", "MPO"})
+
+_CONTINUATIONS = (b"\x00" * 64, b"\x55\xaa" * 32)
+_STRIP = 256
+"""Rows of a picture that are copied at a time to be compared."""
 
 _SIDE_LIMITS = {Format.JPEG: 65500, Format.WEBP: 16383, Format.AVIF: 65535, Format.PNG: 2**31 - 1}
 
@@ -37,7 +39,7 @@ _SIDE_LIMITS = {Format.JPEG: 65500, Format.WEBP: 16383, Format.AVIF: 65535, Form
 class _Original:
     """An opened original: its facts are known, its pixels may not be decoded yet."""
 
-    image: ImageFile
+    image: Image.Image
     facts: SourceFacts
     appearance: Appearance
     exif: Image.Exif
@@ -68,10 +70,7 @@ def render(job: RenderJob) -> RenderResult:
         data = _read(job)
         clock = _Clock()
         with _decoding_translated(data, job):
-            original = _open(data, job)
-            plans = [plan(variant, original.appearance.size) for variant in job.recipe.variants]
-            _check_renders(plans, original.facts.format, job)
-            layer = _decode(original, largest_ratio(plans))
+            original, plans, layer = _planned_and_decoded(data, job)
             decode_ms = clock.lap()
             base = prepare(layer, original.appearance, largest_ratio(plans))
         pictures = _pictures(base, plans, original, job)
@@ -120,29 +119,94 @@ def _decoding_translated(data: bytes, job: RenderJob) -> Iterator[None]:
         except (PermanentError, TransientError, MemoryError):
             raise
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise _too_many_pixels(job.max_pixels) from error
+            raise _too_many_pixels(_announced_size(data), 1, job.max_pixels) from error
         except Exception as error:
             if "truncated" in str(error).lower() or ends_early(data, job.format):
                 raise TransientError(
-                    FailureCode.CONTENT_TRUNCATED, "The picture ends before it is complete; the download was cut short."
+                    FailureCode.CONTENT_TRUNCATED,
+                    "The file itself ends too early; if it does each time, it is broken at its source.",
                 ) from error
             raise PermanentError(
                 FailureCode.DECODE_FAILED, f"The content is damaged: it cannot be decoded as {job.format.upper()}."
             ) from error
 
 
-def _too_many_pixels(limit: int) -> PermanentError:
-    return PermanentError(
-        FailureCode.TOO_MANY_PIXELS, f"The picture has more than {limit:,} pixels over all its frames, the limit."
-    )
+def _announced_size(data: bytes) -> Size | None:
+    """Read the size that was refused, without decoding; None where the file does not give it."""
+    Image.MAX_IMAGE_PIXELS = None
+    with suppress(Exception), Image.open(io.BytesIO(data), formats=_LAZY_FORMATS) as image:
+        return image.size
+    return None
+
+
+def _too_many_pixels(size: Size | None, frames: int, limit: int) -> PermanentError:
+    shape = f"{size[0]:,} x {size[1]:,} pixels" if size else "more pixels than the limit"
+    if frames > 1 and size:
+        shape = f"{frames:,} frames of {shape}, {size[0] * size[1] * frames:,} in all"
+    return PermanentError(FailureCode.TOO_MANY_PIXELS, f"The picture has {shape}; the limit is {limit:,} pixels.")
+
+
+def _planned_and_decoded(data: bytes, job: RenderJob) -> tuple[_Original, list[Plan], Layer]:
+    """Open, plan and decode; a JPEG that lacks nothing but its end marker is given one."""
+    try:
+        return _attempt(data, job)
+    except OSError:
+        if job.format != "jpeg" or not _lacks_only_its_end(data):
+            raise
+    original, plans, layer = _attempt(_ended(data), job)
+    remark = "The file lacks its end marker; the picture is complete."
+    return replace(original, warnings=(*original.warnings, remark)), plans, layer
+
+
+def _attempt(data: bytes, job: RenderJob) -> tuple[_Original, list[Plan], Layer]:
+    original = _open(data, job)
+    plans = [plan(variant, original.appearance.size) for variant in job.recipe.variants]
+    _check_renders(plans, original.facts.format, job)
+    return original, plans, _decode(original, largest_ratio(plans))
+
+
+def _ended(data: bytes, continuation: bytes = b"") -> bytes:
+    # A marker's first byte may be what is left of the end marker.
+    return data.rstrip(b"\xff") + continuation + END_OF_JPEG
+
+
+def _lacks_only_its_end(data: bytes) -> bool:
+    """Say whether all pixels of a JPEG without an end are there: then nothing that follows can change them.
+
+    The decoder fills in what is missing and does not tell, so it is asked with different continuations.
+    """
+    if not ends_early(data, "jpeg") or not has_all_scans(data):
+        return False
+    pixels = _digest_of_pixels(_ended(data))
+    return all(_digest_of_pixels(_ended(data, more)) == pixels for more in _CONTINUATIONS)
+
+
+def _digest_of_pixels(data: bytes) -> bytes:
+    digest = hashlib.blake2b()
+    with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+        for top in range(0, image.height, _STRIP):
+            digest.update(image.crop((0, top, image.width, min(top + _STRIP, image.height))).tobytes())
+    return digest.digest()
+
+
+def _largest_icon(opened: IcoImagePlugin.IcoImageFile) -> Image.Image:
+    # What `opened` has decoded lacks the palette's transparency and the colour profile.
+    icon = opened.ico.frame(0)
+    icon.load()
+    if icon.mode == "RGBA" and icon.getchannel("A").getextrema()[1] == 0:
+        # Old icons of 32 bits leave the channel empty and mean an opaque picture.
+        return icon.convert("RGB")
+    return icon
 
 
 def _open(data: bytes, job: RenderJob) -> _Original:
-    image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
     name = "jpeg" if image.format in _JPEGS else str(image.format).lower()
+    if isinstance(image, IcoImagePlugin.IcoImageFile):
+        image = _largest_icon(image)
     frames = 1 if name == "jpeg" else int(getattr(image, "n_frames", 1))
     if image.width * image.height * frames > job.max_pixels:
-        raise _too_many_pixels(job.max_pixels)
+        raise _too_many_pixels(image.size, frames, job.max_pixels)
     mode = image.mode
     if name != "jpeg":
         # Only JPEG decodes better when the size wanted is known; PNG may keep its EXIF behind the pixels.

@@ -33,6 +33,10 @@ async def claim_items(records: Records, claim: Claim, limits: ClaimLimits, now: 
     async with records.write() as unit:
         active = [batch for batch in await unit.working_batches() if batch.state is BatchState.ACTIVE]
         expired = await _expired(unit, active, limits, now)
+        if expired:
+            # A mill that slept finds its own leases past their end, though its queues have lost nothing.
+            await unit.extend_leases(claim.epoch, claim.lease_until, now)
+            expired = await _expired(unit, active, limits, now)
         waiting = await _waiting(unit, active, limits, now)
         claimed = []
         for batch in active:
@@ -52,11 +56,13 @@ async def claimed_before(records: Records, token: str) -> list[Claimed]:
 
 async def _expired(unit: Unit, active: Sequence[Batch], limits: ClaimLimits, now: float) -> dict[str, list[DueItem]]:
     """Items in flight whose lease has ended; they are in the window already and need no room."""
-    return {
-        batch.id: await unit.due_items(batch.id, now, limits.max_items, in_flight=True)
-        for batch in active
-        if batch.counts.in_flight
-    }
+    expired: dict[str, list[DueItem]] = {}
+    room = limits.max_items
+    for batch in active:
+        if batch.counts.in_flight and room and (due := await unit.due_items(batch.id, now, room, in_flight=True)):
+            expired[batch.id] = due
+            room -= len(due)
+    return expired
 
 
 async def _waiting(unit: Unit, active: Sequence[Batch], limits: ClaimLimits, now: float) -> dict[str, list[DueItem]]:
@@ -82,7 +88,7 @@ async def _take(unit: Unit, claim: Claim, batch: Batch, due: Sequence[DueItem], 
     given_up: list[Move] = []
     for item in due:
         batch.revision += 1
-        if item.head.claims >= MAX_CLAIMS:
+        if item.head.claims >= MAX_CLAIMS and item.head.state > State.QUEUED:
             given_up.append(_give_up(batch, item, now))
             continue
         head = Head(max(item.head.state, State.QUEUED), item.head.attempt, item.head.claims + 1)

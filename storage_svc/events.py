@@ -40,19 +40,31 @@ class EventConsumer:
         """Consume until `stop` is set and everything that had arrived by then is folded."""
         async with self._broker.consume(Queue.EVENTS, PREFETCH) as deliveries:
             while group := await _gather(deliveries, stop, self._group_s):
-                await self._fold_until_done([event for _, events in group for event in events])
+                events = [event for _, events in group for event in events]
+                while not await self._folded(events):
+                    if stop.is_set():
+                        # Left unacknowledged, like everything behind it: what was done is claimed and done again.
+                        return
+                    await _pause(RETRY_S, stop)
                 for delivery, _ in group:
                     await delivery.ack()
 
-    async def _fold_until_done(self, events: list[ItemEvent]) -> None:
+    async def _folded(self, events: list[ItemEvent]) -> bool:
         # The group stays unacknowledged while the database is away: handing it back would count against its limit.
-        while True:
-            try:
-                self._changes.announce(await fold(self._records, events, time.time()))
-                return
-            except RecordsUnavailable as error:
-                log.warning("%d events wait for the database: %s.", len(events), error)
-                await asyncio.sleep(RETRY_S)
+        try:
+            self._changes.announce(await fold(self._records, events, time.time()))
+        except RecordsUnavailable as error:
+            log.warning("%d events wait: %s.", len(events), error, extra={"action": "database_away"})
+            return False
+        return True
+
+
+async def _pause(seconds: float, stop: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        pass
 
 
 _Group = list[tuple[Delivery, list[ItemEvent]]]

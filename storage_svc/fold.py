@@ -70,7 +70,8 @@ def _move(batch: Batch, old: Head, new: Head, event: ItemEvent, now: float) -> M
         revision=batch.revision,
         due_at=now + event.delay_s if new.state is State.PENDING else 0.0,
         finished_at=now if new.state.is_final else None,
-        facts=None if facts == _NOTHING else facts,
+        # An original that is gone takes what was known of it along.
+        facts=None if facts == _NOTHING and not event.outside_budget else facts,
     )
 
 

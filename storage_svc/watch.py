@@ -76,7 +76,7 @@ class Watches:
         """Follow all batches of a client, or of all clients when empty, until the caller hangs up."""
         cursors = {name.removeprefix("batches/"): revision for name, revision in after_revisions.items()}
         told: set[str] = set()
-        ended: set[str] = set()
+        ended: dict[str, int] = {}
         last_told = self._clock()
         with self._changes.subscribe() as hints:
             while True:
@@ -89,18 +89,19 @@ class Watches:
                         cursors[batch.id] = batch.revision
                         last_told = self._clock()
                     if batch.state.is_final:
-                        ended.add(batch.id)
+                        ended[batch.id] = batch.revision
                         yield self._end(batch)
                 if self._clock() - last_told >= HEARTBEAT_S:
                     yield api.BatchUpdate(kind=api.BatchUpdate.KIND_HEARTBEAT)
                     last_told = self._clock()
                 await self._next_round(hints, None)
 
-    async def _open_batches(self, client_id: str, ended: set[str]) -> list[Batch]:
+    async def _open_batches(self, client_id: str, ended: Mapping[str, int]) -> list[Batch]:
+        """Batches to be told of; one that has ended is again when its failed items are tried again."""
         found: list[Batch] = []
         before: tuple[float, str] | None = None
         while page := await self._view.batches(client_id, before, PAGE):
-            found += [batch for batch in page if batch.id not in ended]
+            found += [batch for batch in page if batch.revision > ended.get(batch.id, -1)]
             before = (page[-1].created_at, page[-1].id)
         return found
 

@@ -76,7 +76,8 @@ class Intake:
             batch = await self._failed_again(batch)
         self._progress.batch = batch
         if batch.state in FINAL:
-            self._display.say(f"This list is done already ({batch.progress.total:,} items); nothing is fetched again.")
+            items = _counted(batch.progress.total, "item")
+            self._display.say(f"This list is done already ({items}); nothing is fetched again.")
             return batch
         self._display.say(f"Going on: {self._progress.done:,} of {self._progress.total:,} were done before.")
         return await self._client.resume(batch.name) if batch.state == Batch.STATE_PAUSED else batch
@@ -87,7 +88,7 @@ class Intake:
             self.retriable = False
             self._display.say("Nothing that failed can be tried again.")
             return batch
-        self._display.say(f"Trying {response.items:,} failed {'item' if response.items == 1 else 'items'} again.")
+        self._display.say(f"Trying {_counted(response.items, 'failed item')} again.")
         return response.batch
 
     async def _submitted(self) -> Batch:
@@ -144,3 +145,8 @@ def _entries(number: str) -> str:
     if not number.isdecimal():
         return "other entries"
     return "1 entry" if number == "1" else f"{int(number):,} entries"
+
+
+def _counted(number: int, noun: str) -> str:
+    """Say a number of things: `1 item`, `3,000 items`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

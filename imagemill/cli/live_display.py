@@ -108,11 +108,29 @@ def _counts(progress: RunProgress) -> RenderableType:
         ("cancelled", counts.cancelled, "yellow"),
     ]
     optional = {"skipped", "cancelled"}
-    return Text("   ").join(
-        Text(f"{name} {count:,}", style=style if count else "dim")
-        for name, count, style in entries
-        if count or name not in optional
+    return _Row(
+        [
+            Text(f"{name} {count:,}", style=style if count else "dim")
+            for name, count, style in entries
+            if count or name not in optional
+        ]
     )
+
+
+class _Row:
+    """Texts side by side, in as many lines as it takes; none is broken."""
+
+    def __init__(self, texts: list[Text]) -> None:
+        self._texts = texts
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        gap, line = Text("   "), Text()
+        for text in self._texts:
+            if line and line.cell_len + gap.cell_len + text.cell_len > options.max_width:
+                yield line
+                line = Text()
+            line = Text.assemble(line, gap, text) if line else text
+        yield line
 
 
 def _failures(items: list[Item]) -> RenderableType:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imagemill.domain.presets import PRESETS
 from imagemill.domain.recipe import Recipe, RecipeError, one_of
+
+if TYPE_CHECKING:
+    from yaml import Node, ScalarNode
 
 
 class RecipeFileError(Exception):
@@ -62,7 +66,13 @@ def _read_yaml(path: Path, text: str) -> object:
     import yaml
 
     try:
-        return yaml.safe_load(text)
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        for key in _repeated_keys(node):
+            raise _given_twice(path, key.value, key.start_mark.line + 1)
+        return loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise _syntax_error(path, "YAML", line, error.problem or "it cannot be read") from error
@@ -70,11 +80,46 @@ def _read_yaml(path: Path, text: str) -> object:
         raise _syntax_error(path, "YAML", None, "it cannot be read") from error
 
 
+def _repeated_keys(root: Node) -> Iterator[ScalarNode]:
+    """Find keys that stand in a mapping once more: YAML forbids them (1.2.2, 3.2.1.3), the library takes the last."""
+    import yaml
+
+    nodes, seen = [root], set[int]()
+    while nodes:
+        node = nodes.pop()
+        if id(node) in seen:  # an alias, perhaps of what it stands in
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            nodes.extend(reversed(node.value))
+        elif isinstance(node, yaml.MappingNode):
+            keys = set[tuple[str, str]]()
+            for key, value in node.value:
+                nodes.append(value)
+                if isinstance(key, yaml.ScalarNode):
+                    if (key.tag, key.value) in keys:
+                        yield key
+                    keys.add((key.tag, key.value))
+
+
+def _given_twice(path: Path, key: str, line: int | None = None) -> RecipeFileError:
+    place = f"line {line}: " if line else ""
+    return RecipeFileError(f"{path}: {place}{key!r} is given twice; keep one of them")
+
+
 def _read_json(path: Path, text: str) -> object:
     import json
 
+    def fields(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        mapping = dict[str, object]()
+        for key, value in pairs:
+            if key in mapping:
+                raise _given_twice(path, key)
+            mapping[key] = value
+        return mapping
+
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=fields)
     except json.JSONDecodeError as error:
         raise _syntax_error(path, "JSON", error.lineno, error.msg) from error
 

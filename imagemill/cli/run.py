@@ -166,9 +166,10 @@ class Run:
         view = WATCH_VIEW_ITEMS if self._job.options.json else WATCH_VIEW_RESULTS
         async for update in self._client.watch(batch.name, view=view):
             self._progress.hear(update)
-            self._display.updated(update)
             if update.items:
+                # Before they are told: whoever reads of a picture may open it.
                 await asyncio.to_thread(pictures.place, update.items)
+            self._display.updated(update)
 
     async def _write_manifest(self, batch: Batch, pictures: PictureFolder) -> None:
         options = self._job.options

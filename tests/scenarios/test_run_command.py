@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import signal
@@ -277,6 +278,34 @@ def test_a_reader_that_goes_away_does_not_stop_the_pictures(server: PictureServe
     assert running.stderr.read() == ""
     assert len(command.pictures()) == 4
     running.stderr.close()
+
+
+@pytest.mark.parametrize("option", ["--json", "--verbose"])
+def test_a_closed_standard_output_is_as_good_as_none(server: PictureServer, command: Command, option: str) -> None:
+    command.list.write_text("\n".join(good(server, 2)))
+    words = ["sh", "-c", 'exec "$@" >&- <&-', "sh", *command.arguments("--allow-net", "127.0.0.1/32", option)]
+
+    ended = subprocess.run(words, stderr=subprocess.PIPE, text=True, timeout=LONGEST_S, check=False)
+
+    assert ended.returncode == 0
+    assert "Traceback" not in ended.stderr
+    assert len(command.pictures()) == len(command.rows()) == 2
+
+
+@pytest.mark.parametrize("options", [["--json"], []])
+def test_a_full_standard_output_is_told_once_and_the_run_goes_on(
+    server: PictureServer, command: Command, options: list[str]
+) -> None:
+    command.list.write_text("\n".join(good(server, 2)))
+    words = command.arguments("--allow-net", "127.0.0.1/32", *options)
+
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, timeout=LONGEST_S, check=False)
+
+    assert ended.returncode == 0
+    reason = os.strerror(errno.ENOSPC)
+    assert ended.stderr == f"imagemill: Standard output can't be written ({reason}); the command goes on without it.\n"
+    assert len(command.pictures()) == 2
 
 
 def test_on_a_terminal_the_run_is_drawn_without_colour_when_asked(server: PictureServer, command: Command) -> None:

@@ -95,6 +95,7 @@ def test_a_narrow_drawing_keeps_the_end_of_a_url() -> None:
     drawn = shown(progress, 60)
 
     assert "7.jpg" in drawn
+    assert "rendering 0\nsucceeded 1,192   failed 12" in "\n".join(map(str.rstrip, drawn.splitlines()))
     assert max(map(len, drawn.splitlines())) <= 60
 
 

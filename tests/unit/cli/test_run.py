@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import logging
 import os
@@ -191,6 +192,23 @@ def test_json_lines_name_the_pictures_that_lie_in_the_folder(bench: Bench, capsy
     assert sorted(paths) == bench.pictures()
 
 
+def test_a_picture_lies_there_when_its_path_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    told, missing = list[str](), list[str]()
+
+    class Reader(io.StringIO):
+        def write(self, text: str) -> int:
+            for line in map(json.loads, text.splitlines()):
+                told.extend(render["path"] for render in line.get("renders", []))
+            missing.extend(path for path in told if not (bench.out / path).is_file())
+            return len(text)
+
+    monkeypatch.setattr(sys, "stdout", Reader())
+    bench.run(json=True)
+
+    assert sorted(told) == bench.pictures()
+    assert missing == []
+
+
 def test_a_finished_run_repeated_tells_its_items_again_as_json(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -333,3 +351,12 @@ def test_a_list_that_changes_while_it_is_read_is_never_worked_off(
 
     assert "changed while it was read" in capsys.readouterr().err
     assert all(not items for items in bench.items.values())
+
+
+def test_one_item_is_not_called_items(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.list.write_text(URLS[0])
+    bench.run()
+
+    bench.run()
+
+    assert "This list is done already (1 item); nothing is fetched again." in capsys.readouterr().out

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import random
+import re
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +13,10 @@ from imagemill.domain.failures import FailureCode, PermanentError, PipelineError
 from processor_svc.jobs import RenderJob
 from processor_svc.render import render
 from processor_svc.truncation import ends_early
-from tests.unit.processor.pictures import encoded, job_for, photo, png_bomb, quadrants
+from tests.unit.processor.pictures import encoded, job_for, photo, png_bomb, quadrants, rendered
 
 SMALL: dict[str, object] = {"width": 32, "height": 32}
-CONTAINERS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"]
+CONTAINERS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "ICO"]
 
 
 def failure_of(folder: Path, data: bytes, format_: str, *variants: dict[str, object], **more: int) -> PipelineError:
@@ -32,6 +34,54 @@ def test_a_file_cut_short_is_truncated_and_worth_another_try(container: str, sha
 
     assert isinstance(error, TransientError)
     assert error.failure.code is FailureCode.CONTENT_TRUNCATED
+    # Its length was met, or else the downloader would have said so.
+    assert "download" not in error.failure.message
+    assert "broken at its source" in error.failure.message
+
+
+JPEGS: dict[str, dict[str, object]] = {
+    "baseline": {},
+    "progressive": {"progressive": True},
+    "subsampled": {"subsampling": 2, "quality": 70},
+    "with restarts": {"restart_marker_blocks": 3},
+    "progressive with restarts": {"progressive": True, "restart_marker_rows": 1},
+}
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("lost", [1, 2])
+@pytest.mark.parametrize("options", JPEGS.values(), ids=JPEGS)
+def test_a_jpeg_that_lacks_only_its_end_marker_is_rendered_with_a_warning(
+    options: dict[str, object], lost: int, mode: str, tmp_path: Path
+) -> None:
+    whole = encoded(photo(203, 151).convert(mode), "JPEG", **options)
+    unreduced: dict[str, object] = {"width": 203, "format": "png"}
+
+    result, (image,) = rendered(tmp_path, whole[:-lost], "jpeg", unreduced)
+
+    assert result.warnings == ("The file lacks its end marker; the picture is complete.",)
+    assert result.source.height == 151
+    assert image.tobytes() == rendered(tmp_path, whole, "jpeg", unreduced)[1][0].tobytes()
+
+
+@pytest.mark.parametrize("options", JPEGS.values(), ids=JPEGS)
+def test_a_jpeg_that_lacks_any_of_its_pixels_is_truncated(options: dict[str, object], tmp_path: Path) -> None:
+    whole = encoded(photo(203, 151), "JPEG", **options)
+
+    for lost in (3, 4, 5, 8, 13, 40, 300, 2000):
+        error = failure_of(tmp_path, whole[:-lost], "jpeg")
+
+        assert error.failure.code is FailureCode.CONTENT_TRUNCATED, lost
+
+
+def test_a_progressive_jpeg_that_ends_between_two_scans_is_truncated(tmp_path: Path) -> None:
+    whole = encoded(photo(203, 151), "JPEG", progressive=True)
+    scans = [found.start() for found in re.finditer(rb"\xff\xda", whole)]
+    tables = [found.start() for found in re.finditer(rb"\xff\xc4", whole)]
+
+    assert len(scans) > 5
+    for end in [at for at in scans + tables if at > scans[0]]:
+        assert failure_of(tmp_path, whole[:end], "jpeg").failure.code is FailureCode.CONTENT_TRUNCATED
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
@@ -88,7 +138,26 @@ def test_too_many_pixels_are_refused_before_decoding(side: int, tmp_path: Path) 
 
     assert isinstance(error, PermanentError)
     assert error.failure.code is FailureCode.TOO_MANY_PIXELS
-    assert "1,000,000" in error.failure.message
+    assert error.failure.message == f"The picture has {side:,} x {side:,} pixels; the limit is 1,000,000 pixels."
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("limit", [1_000, 3_000])
+def test_in_every_format_too_many_pixels_are_told_with_the_limit(container: str, limit: int, tmp_path: Path) -> None:
+    data = encoded(photo(80, 60), container, **({"sizes": [(80, 60)]} if container == "ICO" else {}))
+
+    error = failure_of(tmp_path, data, container.lower(), max_pixels=limit)
+
+    assert error.failure.code is FailureCode.TOO_MANY_PIXELS
+    assert f"the limit is {limit:,} pixels" in error.failure.message
+    assert "80 x 60" in error.failure.message or container == "ICO"
+
+
+def test_an_icon_that_holds_more_than_its_directory_says_is_refused_before_decoding(tmp_path: Path) -> None:
+    bomb = png_bomb(20_000, 20_000)
+    data = struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(bomb), 22) + bomb
+
+    assert failure_of(tmp_path, data, "ico").failure.code is FailureCode.TOO_MANY_PIXELS
 
 
 def test_the_pixels_of_all_frames_count(tmp_path: Path) -> None:
@@ -98,6 +167,7 @@ def test_the_pixels_of_all_frames_count(tmp_path: Path) -> None:
     error = failure_of(tmp_path, data, "gif", max_pixels=50_000)
 
     assert error.failure.code is FailureCode.TOO_MANY_PIXELS
+    assert "10 frames of 100 x 100 pixels, 100,000 in all; the limit is 50,000" in error.failure.message
 
 
 def test_a_render_beyond_the_limits_is_refused_before_it_is_made(tmp_path: Path) -> None:

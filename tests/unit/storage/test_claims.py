@@ -128,6 +128,7 @@ async def test_an_item_that_ends_its_claims_unheard_of_is_abandoned(records: Sql
     await put_batch(records, new_batch(), new_items([0]))
     for number in range(MAX_CLAIMS):
         assert indexes(await claim(records, f"t{number}", now=number * LEASE_S)) == {"b": [0]}
+        await fold(records, [event(0, State.DOWNLOADING)], number * LEASE_S)
 
     now = MAX_CLAIMS * LEASE_S
     assert indexes(await claim(records, "one too many", now=now)) == {"b": []}
@@ -136,6 +137,22 @@ async def test_an_item_that_ends_its_claims_unheard_of_is_abandoned(records: Sql
     assert (row.head, row.facts, row.finished_at) == (Head(State.FAILED, 0, MAX_CLAIMS), Facts(ABANDONED), now)
     assert (await batch_of(records)).state is BatchState.COMPLETED
     await assert_counters_equal_rows(records)
+
+
+async def test_an_item_that_was_never_started_is_not_to_blame_for_the_deaths_around_it(records: SqliteRecords) -> None:
+    await put_batch(records, new_batch(), new_items([0]))
+
+    for number in range(2 * MAX_CLAIMS):
+        assert indexes(await claim(records, f"t{number}", now=number * LEASE_S)) == {"b": [0]}
+
+
+async def test_a_mill_that_slept_past_its_leases_claims_nothing_twice(records: SqliteRecords) -> None:
+    await put_batch(records, new_batch(), new_items(range(2)))
+    await claim(records, "before the sleep")
+    async with records.write() as unit:
+        await unit.confirm("before the sleep", 1.0)
+
+    assert await claim(records, "after it", now=100 * LEASE_S) == []
 
 
 async def test_what_was_stored_of_an_abandoned_item_counts_as_downloaded(records: SqliteRecords) -> None:
