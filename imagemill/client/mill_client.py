@@ -21,8 +21,8 @@ from imagemill.v1.batch_service_pb2_grpc import BatchServiceStub
 from imagemill.v1.recipe_pb2 import Recipe
 
 DEADLINE_S = 60.0
-RETRY_DEADLINE_S = 600.0
-"""Seconds; putting a million items back takes a while."""
+LONG_DEADLINE_S = 600.0
+"""Seconds, for calls that go over all items of a batch."""
 """For calls that answer at once; generous, since a busy store may let one wait."""
 
 LARGEST_ANSWER = 32 * 1024 * 1024
@@ -190,9 +190,10 @@ class MillClient:
         """Give failed items another attempt, of some codes or of all; the batch, and how many they are."""
         request = api.RetryFailedItemsRequest(name=name, error_codes=error_codes)
         with translated():
-            return await self._stub.RetryFailedItems(request, timeout=RETRY_DEADLINE_S)
+            return await self._stub.RetryFailedItems(request, timeout=LONG_DEADLINE_S)
 
     async def report(self, name: str) -> api.BatchReport:
         """Return what became of a batch in figures; may be asked for at any time."""
         with translated():
-            return (await self._stub.GetBatchReport(api.GetBatchReportRequest(name=name), timeout=DEADLINE_S)).report
+            request = api.GetBatchReportRequest(name=name)
+            return (await self._stub.GetBatchReport(request, timeout=LONG_DEADLINE_S)).report

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,10 @@ LONGEST_SOCKET_PATH = 100
 
 class MillInUse(Exception):
     """Another mill works in this folder."""
+
+
+class MachineTooSmall(Exception):
+    """The settings ask for more than this machine allows; the text says what, and what to do."""
 
 
 class StateUnreadable(Exception):
@@ -39,6 +44,18 @@ def locked_folder(home: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def allow_files(number: int) -> None:
+    """Raise this process's limit of open files to what is needed. Raises `MachineTooSmall`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < number:
+        raise MachineTooSmall(
+            f"So many downloads at a time need {number:,} open files, and this machine allows {hard:,}; "
+            "ask for fewer, or raise the limit (ulimit -Hn)."
+        )
+    if soft != resource.RLIM_INFINITY and soft < number:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
 
 
 @contextmanager

@@ -15,8 +15,7 @@ import downloader_svc.service
 import gateway.service
 import processor_svc.service
 import storage_svc.service
-from gateway.settings import GatewaySettings
-from imagemill.embedded.folder import StateUnreadable, locked_folder, socket_target
+from imagemill.embedded.folder import StateUnreadable, allow_files, locked_folder, socket_target
 from imagemill.embedded.settings import EmbeddedSettings
 from imagemill.ports.blobs import Blobs
 from imagemill.ports.records import RecordsUnavailable
@@ -80,11 +79,14 @@ async def open_mill(settings: EmbeddedSettings) -> AsyncIterator[Mill]:
     """Run a mill in the folder `settings.home` for as long as the context lasts.
 
     It takes up what an earlier one left, however that one ended. Leaving the context hands back what is in
-    flight and ends every process within about 1.5 s. Raises `MillInUse`, `StateUnreadable`, `ValueError` for
-    settings that can't be, and `PoolBroken` when no rendering process can be started.
+    flight and ends every process within about 1.5 s.
+
+    Raises `MillInUse`, `StateUnreadable`, `MachineTooSmall`, `ValueError` for settings that can't be, and
+    `PoolBroken` when no rendering process can be started.
     """
     home = settings.home
     power = settings.survive_power_loss
+    allow_files(settings.files)
     async with AsyncExitStack() as stack:
         stack.enter_context(locked_folder(home))
         storage_target = stack.enter_context(socket_target(home, "storage"))
@@ -117,7 +119,7 @@ async def open_mill(settings: EmbeddedSettings) -> AsyncIterator[Mill]:
         )
         front.start(
             gateway.service.serve(
-                GatewaySettings(gateway_target, storage_target), broker, ready=front_ready, stop=front.stop
+                settings.gateway(gateway_target, storage_target), broker, ready=front_ready, stop=front.stop
             )
         )
         services = [front, fetching, rendering, store]

@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Literal
 
 from downloader_svc.settings import DownloaderSettings
+from gateway.settings import LEAST_WINDOW, GatewaySettings
 from imagemill.domain.retry import RetryPolicy
 from imagemill.http import HttpSettings
 from processor_svc.pool import PoolSettings
 from processor_svc.settings import ProcessorSettings
+
+FILES_BESIDE = 150
+"""Open files of the mill itself: sockets of its services and children, database, logs, libraries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +50,34 @@ class EmbeddedSettings:
         """Places for originals: enough for all downloads and as many waiting to be rendered."""
         return self.downloads + 2 * (self.children or os.cpu_count() or 1) + 32
 
+    @property
+    def files(self) -> int:
+        """Files that may be open at once: places for originals, connections in use and idle, and the mill's own."""
+        http = self._http
+        return self.slots + http.connections + http.idle_hosts * http.connections_per_host + FILES_BESIDE
+
+    def gateway(self, listen: str, storage_target: str) -> GatewaySettings:
+        """The gateway's settings: a window of twice what the workers hold, so that none of them idles."""
+        held = self.downloads + 2 * (self.children or os.cpu_count() or 1)
+        least = max(LEAST_WINDOW, 2 * held)
+        return GatewaySettings(listen, storage_target, least_window=least)
+
     def downloader(self, storage_target: str) -> DownloaderSettings:
         """The downloader's settings. Raises `ValueError` for a network that is none."""
-        http = HttpSettings(
+        return DownloaderSettings(storage_target, downloads=self.downloads, http=self._http, retry=self._retry)
+
+    def processor(self, storage_target: str) -> ProcessorSettings:
+        """The processor's settings."""
+        return ProcessorSettings(storage_target, pool=PoolSettings(children=self.children), retry=self._retry)
+
+    @property
+    def _http(self) -> HttpSettings:
+        return HttpSettings(
             total_deadline_s=self.timeout_s,
             connections=max(2 * self.downloads, self.per_host, HttpSettings().connections),
             connections_per_host=self.per_host,
             allow_nets=tuple(ip_network(net) for net in self.allow_nets),
         )
-        return DownloaderSettings(storage_target, downloads=self.downloads, http=http, retry=self._retry)
-
-    def processor(self, storage_target: str) -> ProcessorSettings:
-        """The processor's settings."""
-        return ProcessorSettings(storage_target, pool=PoolSettings(children=self.children), retry=self._retry)
 
     @property
     def _retry(self) -> RetryPolicy:
