@@ -34,10 +34,10 @@ async def open_embedded(options: RunOptions) -> AsyncIterator[Mill]:
     """Run the whole mill in this process tree, its state in the output folder.
 
     Raises:
-        CommandError: another command works in the folder, or its state can't be read.
+        CommandError: another command works in the folder, its state can't be read, or the machine is too small.
     """
     # Heavy: whoever only asks for help must not wait for it.
-    from imagemill.embedded import EmbeddedSettings, MillInUse, StateUnreadable, open_mill
+    from imagemill.embedded import EmbeddedSettings, MachineTooSmall, MillInUse, StateUnreadable, open_mill
 
     settings = EmbeddedSettings(
         home=options.state_folder,
@@ -52,6 +52,8 @@ async def open_embedded(options: RunOptions) -> AsyncIterator[Mill]:
     try:
         async with open_mill(settings) as mill:
             yield mill
+    except MachineTooSmall as error:
+        raise CommandError(str(error)) from error
     except MillInUse as error:
         raise CommandError(
             f"Another imagemill is at work in {options.out}. Wait for it, or give another folder with --out."

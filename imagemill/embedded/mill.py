@@ -16,6 +16,7 @@ import gateway.service
 import processor_svc.service
 import storage_svc.service
 from imagemill.embedded.folder import StateUnreadable, allow_files, locked_folder, socket_target
+from imagemill.embedded.memory import share_arenas
 from imagemill.embedded.settings import EmbeddedSettings
 from imagemill.ports.blobs import Blobs
 from imagemill.ports.records import RecordsUnavailable
@@ -86,6 +87,7 @@ async def open_mill(settings: EmbeddedSettings) -> AsyncIterator[Mill]:
     """
     home = settings.home
     power = settings.survive_power_loss
+    share_arenas()
     allow_files(settings.files)
     async with AsyncExitStack() as stack:
         stack.enter_context(locked_folder(home))

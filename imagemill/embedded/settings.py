@@ -15,6 +15,9 @@ from imagemill.http import HttpSettings
 from processor_svc.pool import PoolSettings
 from processor_svc.settings import ProcessorSettings
 
+IDLE_CONNECTIONS = 512
+"""Connections kept idle at most, unless a single host may have more: each is an open file."""
+
 FILES_BESIDE = 150
 """Open files of the mill itself: sockets of its services and children, database, logs, libraries."""
 
@@ -76,6 +79,7 @@ class EmbeddedSettings:
             total_deadline_s=self.timeout_s,
             connections=max(2 * self.downloads, self.per_host, HttpSettings().connections),
             connections_per_host=self.per_host,
+            idle_hosts=min(HttpSettings().idle_hosts, max(1, IDLE_CONNECTIONS // self.per_host)),
             allow_nets=tuple(ip_network(net) for net in self.allow_nets),
         )
 

@@ -53,3 +53,8 @@ def test_the_connections_to_one_host_reach_the_downloader() -> None:
 
 def test_as_many_connections_to_one_host_as_allowed_find_a_place_among_all() -> None:
     assert EmbeddedSettings(home=Path("state"), per_host=1000).downloader("unix:storage").http.connections >= 1000
+
+
+@pytest.mark.parametrize("per_host", [1, 8, 100, 1000])
+def test_the_files_that_a_mill_may_open_do_not_grow_with_hosts_times_connections(per_host: int) -> None:
+    assert EmbeddedSettings(home=Path("state"), per_host=per_host).files < 4096
