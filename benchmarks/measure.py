@@ -25,7 +25,8 @@ from types import MappingProxyType
 import psutil
 
 _PR_SET_CHILD_SUBREAPER = 36
-_SAMPLE_EVERY_S = 0.2
+SELDOM_S, OFTEN_S = 1.0, 0.2
+"""How often memory is looked at: each look costs some 10 ms of a core, which a measure of speed must not take."""
 _GRACE_S = 10.0
 """How long processes may outlive the command before they are killed and the run counts as unclean."""
 
@@ -45,11 +46,17 @@ class Usage:
     """Processes that had to be killed after the command had ended."""
 
 
-def measure(command: list[str], *, log: Path, environment: Mapping[str, str] = MappingProxyType({})) -> Usage:
+def measure(
+    command: list[str],
+    *,
+    log: Path,
+    environment: Mapping[str, str] = MappingProxyType({}),
+    sample_every_s: float = SELDOM_S,
+) -> Usage:
     """Run `command`, its output going to the file `log`, and return what it took."""
     result = log.with_suffix(".usage.json")
     subprocess.run(
-        [sys.executable, "-m", "benchmarks.measure", str(result), str(log), *command],
+        [sys.executable, "-m", "benchmarks.measure", str(result), str(log), str(sample_every_s), *command],
         env={**os.environ, **environment},
         check=True,
     )
@@ -59,14 +66,15 @@ def measure(command: list[str], *, log: Path, environment: Mapping[str, str] = M
 class _Sampler(threading.Thread):
     """Watches the memory of all descendants of this process."""
 
-    def __init__(self) -> None:
+    def __init__(self, every_s: float) -> None:
         super().__init__(daemon=True)
+        self._every_s = every_s
         self.peak_pss_bytes = 0
         self.peak_processes = 0
         self._over = threading.Event()
 
     def run(self) -> None:
-        while not self._over.wait(_SAMPLE_EVERY_S):
+        while not self._over.wait(self._every_s):
             family = psutil.Process().children(recursive=True)
             self.peak_processes = max(self.peak_processes, len(family))
             self.peak_pss_bytes = max(self.peak_pss_bytes, sum(_pss_bytes(process.pid) for process in family))
@@ -85,9 +93,9 @@ def _pss_bytes(pid: int) -> int:
     return 0
 
 
-def _run(command: list[str], log: Path) -> Usage:
+def _run(command: list[str], log: Path, sample_every_s: float) -> Usage:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    sampler = _Sampler()
+    sampler = _Sampler(sample_every_s)
     sampler.start()
     started = time.perf_counter()
     with log.open("wb") as output:
@@ -120,5 +128,5 @@ def _reap_the_rest() -> int:
 
 
 if __name__ == "__main__":
-    usage = _run(sys.argv[3:], Path(sys.argv[2]))
+    usage = _run(sys.argv[4:], Path(sys.argv[2]), float(sys.argv[3]))
     Path(sys.argv[1]).write_text(json.dumps(asdict(usage)))

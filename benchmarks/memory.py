@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.jobs import R, WrongOutput, write_list
-from benchmarks.measure import Usage, measure
+from benchmarks.measure import OFTEN_S, Usage, measure
 from benchmarks.report import Result, append
 from benchmarks.runners import Mill, Run
 from benchmarks.server import serving
@@ -49,7 +49,7 @@ def _one(lines: int, address: str, folder: Path) -> Result:
     shutil.rmtree(run.output, ignore_errors=True)
     run.output.parent.mkdir(parents=True, exist_ok=True)
     log = run.output.with_suffix(".log")
-    usage = measure(Mill().command(run), log=log)
+    usage = measure(Mill().command(run), log=log, sample_every_s=OFTEN_S)
     pictures = _check(run, usage, log)
     shutil.rmtree(run.output)
     result = Result("mill", "tiny", 1, lines, pictures, usage)

@@ -36,14 +36,12 @@ class InnerApi(StorageServiceServicer):
     async def OpenBatch(self, request: inner.OpenBatchRequest, context: Context) -> inner.OpenBatchResponse:
         """Open a batch, or return the one that a repeat means."""
         batch = await intake.open_batch(self._records, _new_batch(request, time.time()))
-        self._changes.announce([batch.id])
         return inner.OpenBatchResponse(batch=codec.batch_message(batch))
 
     async def AppendItems(self, request: inner.AppendItemsRequest, context: Context) -> inner.AppendItemsResponse:
-        """Make items durable."""
+        """Make items durable; nobody is woken, since there is no work before the batch is sealed."""
         items = [_new_item(item) for item in request.items]
         await intake.append_items(self._records, request.batch_id, items, time.time())
-        self._changes.announce([request.batch_id])
         return inner.AppendItemsResponse()
 
     async def SealBatch(self, request: inner.SealBatchRequest, context: Context) -> inner.SealBatchResponse:
@@ -68,8 +66,10 @@ class InnerApi(StorageServiceServicer):
                 if claimed or left <= 0:
                     self._changes.announce(part.batch.id for part in claimed)
                     return inner.ClaimItemsResponse(batches=[_claim_message(part) for part in claimed if part.items])
-                await asyncio.sleep(min(LOOK_S, left))
+                looked = time.monotonic()
                 await hints.wait(min(POLL_S, left))
+                # At once after a long silence; one that comes soon waits for others to come along.
+                await asyncio.sleep(max(looked + LOOK_S - time.monotonic(), 0.0))
 
     async def _enter_epoch(self, epoch: str) -> None:
         """On the first claim for new queues, take back what was on the old ones."""

@@ -134,10 +134,10 @@ class Watches:
         return meter.per_second()
 
     async def _next_round(self, hints: Subscription, batch_id: str | None) -> None:
-        """Wait for the pace, then for a hint of this batch (of any, when None) or for the poll."""
-        await asyncio.sleep(PACE_S)
-        deadline = self._clock() + POLL_S
-        while (left := deadline - self._clock()) > 0:
+        """Wait for a hint of this batch (of any, when None) or for the poll, and at least for the pace."""
+        told = self._clock()
+        while (left := told + POLL_S - self._clock()) > 0:
             announced = await hints.wait(left)
             if batch_id in announced or (announced and batch_id is None):
-                return
+                break
+        await asyncio.sleep(max(told + PACE_S - self._clock(), 0.0))
