@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -39,6 +40,9 @@ async def open_embedded(options: RunOptions) -> AsyncIterator[Mill]:
     # Heavy: whoever only asks for help must not wait for it.
     from imagemill.embedded import EmbeddedSettings, MachineTooSmall, MillInUse, StateUnreadable, open_mill
 
+    # All is imported and stays: from here on there is garbage, and only new things need be searched for it.
+    gc.freeze()
+    gc.enable()
     settings = EmbeddedSettings(
         home=options.state_folder,
         allow_nets=options.allow_net,

@@ -343,8 +343,8 @@ def _all_of(descriptor: int) -> str:
 
 def test_help_and_version_come_at_once_and_load_nothing_heavy() -> None:
     script = (
-        "import sys\nfrom imagemill.cli import main\n"
-        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "import sys\nfrom imagemill.cli.app import app\n"
+        "try:\n    app()\nexcept SystemExit:\n    pass\n"
         "print(sorted({'grpc', 'sqlalchemy', 'aiohttp', 'PIL', 'pydantic'} & set(sys.modules)))"
     )
     for option in ("--help", "--version"):
