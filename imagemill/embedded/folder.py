@@ -51,8 +51,8 @@ def allow_files(number: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < number:
         raise MachineTooSmall(
-            f"So many downloads and connections at a time need {number:,} open files, and this machine allows {hard:,}; "
-            "ask for fewer, or raise the limit (ulimit -Hn)."
+            f"So many downloads and connections at a time need {number:,} open files, "
+            f"and this machine allows {hard:,}; ask for fewer, or raise the limit (ulimit -Hn)."
         )
     if soft != resource.RLIM_INFINITY and soft < number:
         resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
