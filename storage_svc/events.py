@@ -54,7 +54,7 @@ class EventConsumer:
         try:
             self._changes.announce(await fold(self._records, events, time.time()))
         except RecordsUnavailable as error:
-            log.warning("%d events wait: %s.", len(events), error, extra={"action": "database_away"})
+            log.warning("%d events wait for the database: %s.", len(events), error, extra={"action": "database_away"})
             return False
         return True
 

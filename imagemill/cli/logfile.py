@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from collections.abc import Callable
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,30 @@ LARGEST_LOG = 5_000_000
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _LOGGER = logging.getLogger(__name__)
+
+
+ALARMS = {
+    "database_away": "The mill's records can't be written: its disk may be full. It waits, and goes on by itself "
+    "once there is room."
+}
+"""What is worth a line on the terminal, by the action of the log's record."""
+ALARM_EVERY_S = 30.0
+
+
+class Alarms(logging.Handler):
+    """Tells the user what the mill waits for, and not each time it tries."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._tell = tell
+        self._told: dict[str, float] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell of a record that is an alarm, unless it was told of lately."""
+        action = getattr(record, "action", "")
+        if action in ALARMS and record.created - self._told.get(action, 0.0) >= ALARM_EVERY_S:
+            self._told[action] = record.created
+            self._tell(ALARMS[action])
 
 
 def start_logging(path: Path, *, to_stderr: bool) -> None:

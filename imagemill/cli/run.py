@@ -15,7 +15,7 @@ from imagemill.cli.display import Display, open_display
 from imagemill.cli.exits import CommandError, ExitCode
 from imagemill.cli.intake import FINAL, Intake, Job
 from imagemill.cli.interrupts import Interrupts
-from imagemill.cli.logfile import start_logging
+from imagemill.cli.logfile import Alarms, start_logging
 from imagemill.cli.manifest import ManifestWriter
 from imagemill.cli.mill import Mill, MillOpener, open_embedded
 from imagemill.cli.options import RunOptions
@@ -75,6 +75,7 @@ def _run(options: RunOptions, opener: MillOpener, display: Display) -> ExitCode:
         job = Job(options, recipe, sources, survey(sources))
         prepared_folder(options)
         start_logging(log_path(options), to_stderr=options.verbose)
+        logging.getLogger().addHandler(Alarms(display.say))
         return asyncio.run(_interruptible(job, opener, display))
 
 

@@ -100,6 +100,7 @@ def test_a_full_disk_for_the_database_is_waited_out_and_nothing_is_lost(house: H
 
     assert len(stuck.final) < ITEMS
     assert ended.code == 0, ended.said
+    assert "its disk may be full" in ended.out
     assert [row["state"] for row in house.manifest()] == ["SUCCEEDED"] * ITEMS
     truth = house.truth()
     assert truth.counts == truth.counted

@@ -110,7 +110,7 @@ def test_another_list_or_recipe_for_a_finished_folder_is_explained_and_changes_n
     assert (recipe.code, longer.code) == (2, 2)
     assert "the recipe has changed (now half)" in recipe.err
     assert "the list has changed" in longer.err
-    assert "with 5 lines, now" in longer.err
+    assert "with 5 entries, now" in longer.err
     assert (house.manifest(), house.requests()) == (before, asked)
 
 
