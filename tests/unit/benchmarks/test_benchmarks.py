@@ -12,7 +12,7 @@ from PIL import Image
 
 from benchmarks import corpus
 from benchmarks.jobs import R, WrongOutput, check
-from benchmarks.measure import Usage, measure
+from benchmarks.measure import OFTEN_S, Usage, measure
 from benchmarks.report import Result, ratios, table
 from benchmarks.server import serving
 
@@ -36,7 +36,7 @@ def test_memory_is_that_of_all_processes_together(tmp_path: Path) -> None:
     holding = "import time; held = bytearray(60_000_000); time.sleep(1)"  # long enough for several samples
     one = f"{sys.executable} -c '{holding}'"
 
-    usage = measure(["sh", "-c", f"{one} & {one} & wait"], log=tmp_path / "log")
+    usage = measure(["sh", "-c", f"{one} & {one} & wait"], log=tmp_path / "log", sample_every_s=OFTEN_S)
 
     assert usage.peak_pss_bytes >= 120_000_000
     assert usage.peak_processes >= 3
