@@ -5,7 +5,7 @@
     └── PermanentError   no further try can help
 
 A code is part of the public interface: it stands in the manifest, in reports and in `Failure.code` of the
-API, and is never renamed. The docstring under each code is its entry in `docs/reference/error-codes.md`.
+API, and is never renamed. What each means and what to do about it stands in `docs/reference/error-codes.md`.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ class Demand:
 
 
 RESERVED = 4
-"""One part in this many of the window stays free of a batch while another one has less in flight than its share."""
+"""One part in this many of the window is never taken by one batch while another one wants work."""
 
 
 def share(room: int, window: int, demands: Sequence[Demand]) -> dict[str, int]:
