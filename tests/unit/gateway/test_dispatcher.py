@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway import dispatcher
-from gateway.dispatcher import LARGEST_MESSAGE, Dispatcher, Throughput
+from gateway.dispatcher import Dispatcher, Throughput
 from gateway.settings import GatewaySettings
 from imagemill import codec
 from imagemill.ports.broker import Queue
+from imagemill.runtime.jobs import LARGEST_MESSAGE
 from imagemill.v1 import messages_pb2
 from imagemill.v1 import storage_service_pb2 as inner
 from tests.support.builders import RECIPE, original
