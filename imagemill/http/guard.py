@@ -4,26 +4,32 @@ Both are needed. The resolver's gate sees every address of a name, so a name wit
 whole; but addresses written out never pass it. The socket's gate sees what is really dialled, written-out
 addresses and cached answers included; but it sees one address at a time, without the name.
 
-The refusals are `PermanentError`s and not `OSError`s on purpose: aiohttp wraps the latter, tries the next
-address after them, and merges several into one.
+The refusals are `PermanentError`s and not `OSError`s on purpose: aiohttp wraps the latter and merges several into
+one. What is allowed is fixed when the gates are made, so a remembered answer and a connection that was kept open
+have passed the same judgement as new ones would.
 """
 
 from __future__ import annotations
 
-import asyncio
-import ipaddress
+import errno
 import socket
 from collections.abc import Sequence
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from imagemill.domain.failures import FailureCode, PermanentError
-from imagemill.http.addresses import refusal
+from imagemill.http.addresses import Address, Refusal, plain, refusal
+from imagemill.http.names import Lookups
 from imagemill.http.settings import Network
 
 if TYPE_CHECKING:
     from aiohappyeyeballs import AddrInfoType
+
+_OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
+_NOBODYS: dict[int, Address] = {4: plain("192.0.2.1"), 6: plain("2001:db8::1")}
+"""Addresses that no machine has: they are kept for documentation."""
 
 
 def refuse_spelling(host: str, allowed: Sequence[Network]) -> None:
@@ -42,8 +48,7 @@ def refuse_spelling(host: str, allowed: Sequence[Network]) -> None:
         return
     if address == host:
         return
-    if found := refusal(address, allowed):
-        raise PermanentError(FailureCode.ADDRESS_DENIED, found.sentence(host))
+    _refuse(address, allowed, host)
     raise PermanentError(
         FailureCode.SOURCE_INVALID, f"'{host}' is an unusual spelling of an address; write it as {address}."
     )
@@ -55,6 +60,7 @@ class GuardedResolver(AbstractResolver):
     def __init__(self, allowed: Sequence[Network], timeout_s: float) -> None:
         self._allowed = tuple(allowed)
         self._timeout_s = timeout_s
+        self._lookups = Lookups()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
@@ -65,25 +71,14 @@ class GuardedResolver(AbstractResolver):
         """
         addresses = await self._look_up(host, port, family)
         for address in addresses:
-            if found := refusal(address, self._allowed):
-                raise PermanentError(FailureCode.ADDRESS_DENIED, found.sentence(host))
+            _refuse(address, self._allowed, host)
         return [_result(host, address, port) for address in addresses]
 
     async def close(self) -> None:
         """Hold nothing, so release nothing."""
 
     async def _look_up(self, host: str, port: int, family: socket.AddressFamily) -> list[str]:
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                rows = await loop.getaddrinfo(
-                    host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
-                )
-        except TimeoutError as error:
-            # With an errno: aiohttp takes a bare timeout for its own connect timeout.
-            raise socket.gaierror(socket.EAI_AGAIN, "no answer in time") from error
-        except UnicodeError as error:
-            raise socket.gaierror(socket.EAI_NONAME, "the name can't be encoded") from error
+        rows = await self._lookups.rows(host, port, family, self._timeout_s)
         return list(dict.fromkeys(str(row[4][0]) for row in rows))
 
 
@@ -99,18 +94,53 @@ class SocketGate:
         Raises `PermanentError` ADDRESS_DENIED when its address is closed.
         """
         family, kind, protocol, _, address = info
-        if found := refusal(str(address[0]), self._allowed):
-            raise PermanentError(FailureCode.ADDRESS_DENIED, found.sentence())
+        _refuse(str(address[0]), self._allowed, str(address[0]))
         return socket.socket(family=family, type=kind, proto=protocol)
 
 
+def is_own(address: Address) -> bool:
+    """Say whether `address` is one of this machine's: a socket can be bound to it, and so not to any.
+
+    Connections to it never meet the firewall in front of the machine, however public the address is.
+
+    Raises `OSError` when there are no files left to find out with.
+    """
+    return _can_be_bound(address) and not _can_be_bound(_NOBODYS[address.version])
+
+
+def _can_be_bound(address: Address) -> bool:
+    try:
+        with socket.socket(_family(address), socket.SOCK_DGRAM) as probe:
+            probe.bind((str(address), 0))
+    except OSError as error:
+        if error.errno in _OUT_OF_FILES:
+            raise
+        return False
+    return True
+
+
+def _refuse(address: str, allowed: Sequence[Network], host: str) -> None:
+    """Raise `PermanentError` ADDRESS_DENIED if `address`, to which `host` has led, may not be dialled."""
+    found = refusal(address, allowed) or _own(plain(address), allowed)
+    if found:
+        raise PermanentError(FailureCode.ADDRESS_DENIED, found.sentence(host))
+
+
+def _own(address: Address, allowed: Sequence[Network]) -> Refusal | None:
+    found = Refusal(address, "an address of this very machine", ip_network(address))
+    return None if found.lifted_by(allowed) or not is_own(address) else found
+
+
+def _family(address: Address) -> socket.AddressFamily:
+    return socket.AF_INET6 if address.version == 6 else socket.AF_INET
+
+
 def _result(host: str, address: str, port: int) -> ResolveResult:
-    version = ipaddress.ip_address(address).version
     return ResolveResult(
         hostname=host,
         host=address,
         port=port,
-        family=socket.AF_INET6 if version == 6 else socket.AF_INET,
+        family=socket.AF_INET6 if ":" in address else socket.AF_INET,
         proto=socket.IPPROTO_TCP,
         flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
     )

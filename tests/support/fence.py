@@ -1,28 +1,31 @@
 """A fence below the code under test: nothing but loopback is dialled, whatever the code above thinks of it.
 
-A guard that fails, or is switched off as a control, runs into the fence, which refuses and keeps a record.
+A guard that fails, or is switched off as a control, runs into the fence, which refuses and keeps a record. What is
+let through to loopback is on record as well.
 """
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import socket
-from asyncio.selector_events import BaseSelectorEventLoop
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 from unittest import mock
 
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
+_SENDMSG_ADDRESS = 3
+"""The address's place among the arguments of `socket.sendmsg`, after buffers, ancillary data and flags."""
 
 
 @dataclass(slots=True)
 class Fence:
     """What ran into the fence."""
 
+    dialled: list[tuple[str, int]] = field(default_factory=list)
+    """Addresses and ports of all attempts, in order, whether they were refused or let through."""
     refused: list[str] = field(default_factory=list)
     """Addresses that would have been dialled, in order."""
     lookups: list[str] = field(default_factory=list)
@@ -32,8 +35,12 @@ class Fence:
 
     def check(self, family: int, address: Any) -> None:
         """Raise `OSError` unless `address` is on this machine."""
-        if family in _INTERNET and not _is_loopback(str(address[0])):
-            self.refused.append(str(address[0]))
+        if family not in _INTERNET:
+            return
+        host, port = str(address[0]), int(address[1])
+        self.dialled.append((host, port))
+        if not _is_loopback(host):
+            self.refused.append(host)
             raise OSError(errno.ENETUNREACH, "the fence lets nothing but loopback pass")
 
     def answer(self, host: object) -> list[str] | None:
@@ -55,31 +62,38 @@ class Fence:
 def fenced() -> Iterator[Fence]:
     """Refuse every address but loopback, and every name lookup that would leave the machine, within the block."""
     fence = Fence()
-    with (
-        mock.patch.object(socket.socket, "connect", _guarding(fence, socket.socket.connect)),
-        mock.patch.object(socket.socket, "connect_ex", _guarding(fence, socket.socket.connect_ex)),
-        mock.patch.object(socket.socket, "sendto", _guarding(fence, socket.socket.sendto)),
-        mock.patch.object(socket, "getaddrinfo", _guarding_names(fence, socket.getaddrinfo)),
-        mock.patch.object(BaseSelectorEventLoop, "sock_connect", _guarding_loop(fence)),
-    ):
+    with ExitStack() as patches:
+        for method in ("connect", "connect_ex", "sendto"):
+            real = getattr(socket.socket, method)
+            # The address is the last argument of each of the three.
+            patches.enter_context(mock.patch.object(socket.socket, method, _guarding(fence, real, -1)))
+        real = socket.socket.sendmsg
+        patches.enter_context(mock.patch.object(socket.socket, "sendmsg", _guarding(fence, real, _SENDMSG_ADDRESS)))
+        patches.enter_context(mock.patch.object(socket, "getaddrinfo", _guarding_names(fence, socket.getaddrinfo)))
+        for function in ("gethostbyname", "gethostbyname_ex", "gethostbyaddr"):
+            patches.enter_context(
+                mock.patch.object(socket, function, _refusing_names(fence, getattr(socket, function)))
+            )
         yield fence
 
 
-def _guarding(fence: Fence, real: Callable[..., Any]) -> Callable[..., Any]:
+def _guarding(fence: Fence, real: Callable[..., Any], position: int) -> Callable[..., Any]:
     def guarded(sock: socket.socket, *arguments: Any) -> Any:
-        # The address is the last argument of each of the three.
-        fence.check(sock.family, arguments[-1])
+        # Only `sendmsg` can be without an address: on a socket that was connected, and judged, before.
+        if position < len(arguments) and arguments[position] is not None:
+            fence.check(sock.family, arguments[position])
         return real(sock, *arguments)
 
     return guarded
 
 
-def _guarding_loop(fence: Fence) -> Callable[..., Any]:
-    real = BaseSelectorEventLoop.sock_connect
-
-    async def guarded(loop: asyncio.AbstractEventLoop, sock: socket.socket, address: Any) -> None:
-        fence.check(sock.family, address)
-        await real(loop, sock, address)  # type: ignore[arg-type]  # it is the loop that the method is called on
+def _refusing_names(fence: Fence, real: Callable[..., Any]) -> Callable[..., Any]:
+    def guarded(host: str) -> Any:
+        if _is_loopback(host):
+            return real(host)
+        # Also of an address: to find the name of one, a name server is asked as well.
+        fence.lookups.append(host)
+        raise socket.gaierror(socket.EAI_NONAME, "the fence answers getaddrinfo only")
 
     return guarded
 
