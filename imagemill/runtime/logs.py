@@ -1,0 +1,87 @@
+"""The log of a process: where it goes, in which form, and how much it tells."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+import time
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+LARGEST_LOG = 5_000_000
+"""Bytes; one older file of that size is kept."""
+
+OURS = ("imagemill", "gateway", "downloader_svc", "processor_svc", "storage_svc")
+"""The loggers that may tell more than INFO: those of libraries would drown them."""
+
+_TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+_LOGGER = logging.getLogger(__name__)
+_outlets: list[logging.Handler] = []
+"""What the log goes to, as far as it was started here."""
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: `time` (UTC), `level`, `logger`, `message`; `action` and `traceback` where there are."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line = {
+            "time": f"{seconds}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if action := getattr(record, "action", ""):
+            line["action"] = action
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def start_logging(path: Path | None, *, to_stderr: bool, level: str = "info", form: str = "text") -> None:
+    """Send everything that is logged, warned or lost in threads to `path`, and nothing of it to the terminal.
+
+    With `to_stderr` the log goes there as well. Raises `OSError` when the file can't be written.
+    """
+    handlers: list[logging.Handler] = []
+    if path is not None:
+        handlers.append(RotatingFileHandler(path, maxBytes=LARGEST_LOG, backupCount=1, encoding="utf-8"))
+    if to_stderr:
+        handlers.append(logging.StreamHandler(sys.stderr))
+    formatter = JsonLines() if form == "json" else logging.Formatter(_TEXT)
+    for handler in handlers:
+        handler.setFormatter(formatter)
+    logging.basicConfig(handlers=handlers, force=True)
+    _outlets[:] = handlers
+    set_level(level)
+    logging.captureWarnings(True)
+    # A full disk must not fill the terminal with tracebacks of the logging itself.
+    logging.raiseExceptions = False
+    sys.unraisablehook = _log_unraisable
+    threading.excepthook = _log_thread_failure
+
+
+def set_level(level: str) -> None:
+    """Tell so much from now on: `debug`, `info`, `warning` or `error`."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    for outlet in _outlets:
+        outlet.setLevel(number)
+    # Warnings are always made, for whoever listens for them beside the log.
+    logging.getLogger().setLevel(min(max(number, logging.INFO), logging.WARNING))
+    for name in OURS:
+        logging.getLogger(name).setLevel(min(number, logging.WARNING))
+
+
+def _log_unraisable(lost: UnraisableHookArgs) -> None:
+    _LOGGER.error("An error was lost in clearing up: %r", lost.object, exc_info=lost.exc_value)
+
+
+def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:
+    _LOGGER.error("A thread died: %s", failure.thread, exc_info=failure.exc_value)

@@ -1,0 +1,83 @@
+"""Settings that say where something is: where to listen, and the parts of a mill as URLs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
+
+_TARGET = re.compile(r"(?:\[[0-9a-fA-F:.%]+\]|[^\s:/\[\]]+):(?P<port>\d{1,5})")
+_HIDDEN = "***"
+_SECRET_PARAMETER = re.compile(r"pass|secret|token|key|sig|credential", re.IGNORECASE)
+
+
+@dataclass(frozen=True, repr=False)
+class Target:
+    """A gRPC address: `host:port`, `[ipv6]:port` or `unix:path`."""
+
+    lowest_port: int = 1
+    """0 where the system may choose."""
+
+    @property
+    def allowed(self) -> str:
+        """The three forms."""
+        return "host:port, [IPv6 address]:port or unix:/path"
+
+    def read(self, given: object) -> str:
+        """Read an address; a name in it is not looked up."""
+        text = given if isinstance(given, str) else ""
+        if text.startswith("unix:") and len(text) > len("unix:"):
+            return text
+        match = _TARGET.fullmatch(text)
+        if match is None or not self.lowest_port <= int(match["port"]) <= 65535:
+            raise ValueError(f"give {self.allowed}, such as 127.0.0.1:50051.")
+        return text
+
+    def write(self, value: str) -> str:
+        """The address."""
+        return value
+
+
+@dataclass(frozen=True, repr=False)
+class Url:
+    """A URL of one of some schemes; it may hold a password, so its setting is a secret."""
+
+    schemes: tuple[str, ...]
+    example: str
+
+    @property
+    def allowed(self) -> str:
+        """The schemes and an example."""
+        return f"a URL that begins with {' or '.join(f'{scheme}:' for scheme in self.schemes)}, such as {self.example}"
+
+    def read(self, given: object) -> str:
+        """Read a URL. The refusal never repeats what was given."""
+        if isinstance(given, str) and given.partition(":")[0].lower() in self.schemes and _parts(given) is not None:
+            return given
+        raise ValueError(f"give {self.allowed}.")
+
+    def write(self, value: str) -> str:
+        """The URL, passwords included."""
+        return value
+
+
+def masked(url: str) -> str:
+    """Return `url` with every password, key and token in it replaced, fit to be shown."""
+    parts = _parts(url)
+    if parts is None:
+        return _HIDDEN
+    account, at, place = parts.netloc.rpartition("@")
+    user, colon, _ = account.partition(":")
+    query = [
+        (name, _HIDDEN if _SECRET_PARAMETER.search(name) else value)
+        for name, value in parse_qsl(parts.query, keep_blank_values=True)
+    ]
+    netloc = f"{user}{colon and ':' + _HIDDEN}{at}{place}"
+    return urlunsplit(parts._replace(netloc=netloc, query=urlencode(query, safe="*/:"), fragment=""))
+
+
+def _parts(url: str) -> SplitResult | None:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return None

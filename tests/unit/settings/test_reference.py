@@ -1,0 +1,47 @@
+"""The reference of settings says of each what the code says."""
+
+from __future__ import annotations
+
+import pytest
+
+from imagemill.settings.catalogue import GROUPS
+from imagemill.settings.declaring import Setting, settings_of
+from imagemill.settings.profiles import PROFILES
+from tests.guards.tree import ROOT
+
+REFERENCE = ROOT / "docs" / "reference" / "settings.md"
+TITLES = {
+    "mill": "A mill: `run`, `up`",
+    "gateway": "The gateway",
+    "downloader": "The downloader",
+    "processor": "The processor",
+    "storage": "The storage service",
+}
+
+
+def row(setting: Setting) -> str:
+    """Return the line of a setting in the reference."""
+    options = ", ".join(f"`{option}`" for option in setting.options) or "–"
+    default = "needed" if setting.required else f"`{setting.default_shown}`"
+    running = "yes" if setting.changeable else f"no: {setting.fixed_because}"
+    return f"| `{setting.name}` | {options} | {default} | {setting.kind.allowed} | {running} | {setting.help} |"
+
+
+def section(title: str) -> list[str]:
+    """Return the lines of a section that are rows of its table."""
+    text = REFERENCE.read_text(encoding="utf-8").partition(f"## {title}\n")[2].partition("\n## ")[0]
+    return [line for line in text.splitlines() if line.startswith("| `")]
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_each_setting_stands_in_the_reference_as_it_is_declared(group: str) -> None:
+    assert section(TITLES[group]) == [row(setting) for setting in settings_of(GROUPS[group]).values()]
+
+
+def test_the_profiles_stand_in_the_reference_as_they_are() -> None:
+    rows = [
+        f"| `{name}` | {', '.join(f'`{key}: {value}`' for key, value in values.items())} |"
+        for name, values in PROFILES.items()
+    ]
+
+    assert section("Profiles") == rows
