@@ -20,10 +20,14 @@ def recipe_message(recipe: Mapping[str, object] | recipe_pb2.Recipe) -> recipe_p
     if isinstance(recipe, recipe_pb2.Recipe):
         return recipe
     message = recipe_pb2.Recipe()
-    _refuse_unknown(recipe, {"variants", "metadata"}, "recipe")
+    _refuse_unknown(recipe, set(recipe_pb2.Recipe.DESCRIPTOR.fields_by_name), "recipe")
     if "metadata" in recipe:
         message.metadata = recipe_pb2.Recipe.Metadata.Value(
             _known(recipe["metadata"], "METADATA", recipe_pb2.Recipe.Metadata.keys(), "metadata")
+        )
+    if "color_profile" in recipe:
+        message.color_profile = recipe_pb2.Recipe.ColorProfile.Value(
+            _known(recipe["color_profile"], "COLOR_PROFILE", recipe_pb2.Recipe.ColorProfile.keys(), "color_profile")
         )
     variants = recipe.get("variants", ())
     if not isinstance(variants, list | tuple):

@@ -1,65 +1,102 @@
-"""A watch that outlives its connection."""
+"""Watches that outlive their connections."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
 
+import grpc
 from grpc.aio import AioRpcError, UnaryStreamCall
 
 from imagemill.client.errors import MillError, from_rpc_error
-from imagemill.v1.batch_service_pb2 import BatchUpdate, WatchBatchRequest, WatchBatchResponse
+from imagemill.client.patience import Patience
+from imagemill.v1.batch_service_pb2 import BatchUpdate, WatchBatchesRequest, WatchBatchRequest
 
-FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 2.0
+if TYPE_CHECKING:  # the stubs alone know asynchronous stubs by a type of their own
+    from imagemill.v1.batch_service_pb2_grpc import BatchServiceAsyncStub
 
-Connect = Callable[[WatchBatchRequest], "UnaryStreamCall[WatchBatchRequest, WatchBatchResponse]"]
+LONGEST_SILENCE_S = 30.0
+"""Seconds without a word after which a connection counts as dead; a mill that lives says something every ten."""
 
 
-class ResumingWatch:
-    """Follows a batch over as many streams as it takes; each goes on behind the last revision that was told."""
+class Watcher:
+    """Follows batches over as many streams as it takes; each goes on behind what the one before has told."""
 
-    def __init__(self, connect: Connect, request: WatchBatchRequest, give_up_after_s: float) -> None:
-        self._connect = connect
-        self._request = request
-        self._give_up_after_s = give_up_after_s
-        self._pause_s = FIRST_PAUSE_S
-        self._last_heard = time.monotonic()
+    def __init__(
+        self,
+        stub: BatchServiceAsyncStub,
+        target: str,
+        give_up_after_s: float,
+        on_away: Callable[[], None] | None = None,
+    ) -> None:
+        self._stub = stub
+        self._on_away = on_away
+        self._target = target
+        self._patience = Patience(give_up_after_s)
 
-    async def updates(self) -> AsyncGenerator[BatchUpdate, None]:
-        """Yield every update until the batch's end has been told.
+    async def one(self, request: WatchBatchRequest) -> AsyncGenerator[BatchUpdate, None]:
+        """Yield what is told of a batch until its end.
 
         Raises:
-            MillError: the call is refused, or the server was away longer than the watch is to wait.
+            MillError: the call is refused, or the mill was away longer than the watch is to wait.
         """
+        async with aclosing(self._streams(lambda: self._stub.WatchBatch(request))) as updates:
+            async for update in updates:
+                request.after_revision = max(request.after_revision, update.revision)
+                yield update
+                if update.kind == BatchUpdate.KIND_END:
+                    return
+
+    async def all(self, request: WatchBatchesRequest) -> AsyncGenerator[BatchUpdate, None]:
+        """Yield what is told of all batches of a client, for ever. Raises as `one` does."""
+        known, ended = request.after_revisions, dict[str, int]()
+        async with aclosing(self._streams(lambda: self._stub.WatchBatches(request))) as updates:
+            async for update in updates:
+                name = update.batch.name
+                if ended.get(name, -1) >= update.revision:
+                    continue  # a new stream begins with all batches, those that ended before included
+                known[name] = max(known.get(name, 0), update.revision)
+                if update.kind == BatchUpdate.KIND_END:
+                    ended[name] = update.revision
+                yield update
+
+    async def _streams(self, connect: Callable[[], UnaryStreamCall[Any, Any]]) -> AsyncGenerator[BatchUpdate, None]:
         while True:
-            broken: MillError | None = None
-            call = self._connect(self._request)
+            call = connect()
             try:
-                async for response in call:
-                    self._note(response.update)
-                    yield response.update
-                    if response.update.kind == BatchUpdate.KIND_END:
-                        return
+                while True:
+                    async with asyncio.timeout(LONGEST_SILENCE_S):
+                        update = await _next_update(call)
+                    if update is None:
+                        broken = _ended_early()
+                        break
+                    self._patience.heard()
+                    # A heartbeat says that the connection lives, and that is all it says.
+                    if update.kind != BatchUpdate.KIND_HEARTBEAT:
+                        yield update
             except AioRpcError as error:
-                broken = from_rpc_error(error)
+                broken = from_rpc_error(error, self._target)
+            except TimeoutError:
+                broken = _silent(self._target)
             finally:
                 # A reader that leaves early must not keep the stream open.
                 call.cancel()
-            await self._wait_or_give_up(broken)
+            if self._on_away is not None and broken.may_pass:
+                self._on_away()
+            await self._patience.wait_after(broken)
 
-    def _note(self, update: BatchUpdate) -> None:
-        # Heartbeats may carry no revision.
-        self._request.after_revision = max(self._request.after_revision, update.revision)
-        self._pause_s = FIRST_PAUSE_S
-        self._last_heard = time.monotonic()
 
-    async def _wait_or_give_up(self, broken: MillError | None) -> None:
-        """Wait before the next stream. A stream that ends without a final update counts as broken off."""
-        if broken is not None and not broken.may_pass:
-            raise broken
-        if time.monotonic() - self._last_heard >= self._give_up_after_s:
-            raise broken or MillError("UNAVAILABLE", "The server ends the watch again and again.")
-        await asyncio.sleep(self._pause_s)
-        self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
+async def _next_update(call: UnaryStreamCall[Any, Any]) -> BatchUpdate | None:
+    response: Any = await call.read()
+    return None if response is grpc.aio.EOF else response.update
+
+
+def _ended_early() -> MillError:
+    return MillError("UNAVAILABLE", "The mill ends the watch again and again.", status=grpc.StatusCode.UNAVAILABLE)
+
+
+def _silent(target: str) -> MillError:
+    message = f"The mill at {target} has said nothing for {LONGEST_SILENCE_S:g} s."
+    return MillError("UNAVAILABLE", message, status=grpc.StatusCode.UNAVAILABLE)

@@ -20,6 +20,8 @@ from imagemill.v1.batch_service_pb2_grpc import BatchServiceServicer, add_BatchS
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Outcome = Callable[[Item], None]
+Story = list[api.BatchUpdate | asyncio.Event]
+"""Updates, and silences that end when their event is set."""
 
 
 def succeed(item: Item) -> None:
@@ -56,9 +58,15 @@ class FakeMill(BatchServiceServicer):
         self.fingerprint = ""
         """What new batches carry as the fingerprint of their recipe."""
         self.chunks: list[int] = []
+        self.specs: list[api.BatchSpec] = []
+        self.import_breaks: list[int] = []
+        """Each makes one import break off after so many chunks."""
         self.watches: list[api.WatchBatchRequest] = []
         self.breaks: list[grpc.StatusCode] = []
         """Each makes one watch break off after its first message."""
+        self.stories: list[Story] = []
+        """Each is what one watch tells, of one batch or of all, before the connection breaks."""
+        self.all_watches: list[api.WatchBatchesRequest] = []
         self.hold = asyncio.Event()
         """Nothing finishes before it is set."""
         self.hold.set()
@@ -76,16 +84,23 @@ class FakeMill(BatchServiceServicer):
             await refuse(context, *self.refusal)
         requests = aiter(request_iterator)
         spec = (await anext(requests)).spec
+        self.specs.append(spec)
+        breaks_after = self.import_breaks.pop(0) if self.import_breaks else None
+        taken = 0
         batch = self.batches.setdefault(spec.batch_id, self._opened(spec))
         items = self.items.setdefault(batch.name, [])
         async for request in requests:
+            if taken == breaks_after:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+            taken += 1
             self.chunks.append(len(request.chunk.items))
             first = request.chunk.first_index
             items[first:] = [
                 Item(index=index, source=source.uri, source_row=source.source_row, state=Item.STATE_PENDING)
                 for index, source in enumerate(request.chunk.items, first)
             ]
-        batch.state = Batch.STATE_ACTIVE
+        if not spec.more_to_come:
+            batch.state = Batch.STATE_ACTIVE
         self._count(batch)
         return api.ImportBatchResponse(batch=batch)
 
@@ -127,6 +142,9 @@ class FakeMill(BatchServiceServicer):
     ) -> AsyncIterator[api.WatchBatchResponse]:
         """Tell the snapshot, finish one item after the other, tell the end."""
         self.watches.append(request)
+        if self.stories:
+            async for update in _told(self.stories.pop(0), context):
+                yield api.WatchBatchResponse(update=update)
         batch = await self._known(request.name, context)
         items = self.items[batch.name]
         yield _response(api.BatchUpdate.KIND_SNAPSHOT, batch, [i for i in items if i.revision > request.after_revision])
@@ -203,11 +221,22 @@ class FakeMill(BatchServiceServicer):
         """Refuse: the client under test sends every list as a stream."""
         raise NotImplementedError
 
-    def WatchBatches(
+    async def WatchBatches(
         self, request: api.WatchBatchesRequest, context: Context
     ) -> AsyncIterator[api.WatchBatchesResponse]:
-        """Refuse: no test asks for it."""
-        raise NotImplementedError
+        """Tell a story."""
+        self.all_watches.append(request)
+        async for update in _told(self.stories.pop(0), context):
+            yield api.WatchBatchesResponse(update=update)
+
+
+async def _told(story: Story, context: Context) -> AsyncIterator[api.BatchUpdate]:
+    for part in story:
+        if isinstance(part, asyncio.Event):
+            await part.wait()
+        else:
+            yield part
+    await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
 
 
 def _response(kind: api.BatchUpdate.Kind.ValueType, batch: Batch, items: list[Item]) -> api.WatchBatchResponse:

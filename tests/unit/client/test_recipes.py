@@ -16,6 +16,7 @@ def test_a_mapping_becomes_the_message_field_by_field() -> None:
                 {"name": "web", "mode": "cover", "width": 10, "height": 20, "format": "webp", "lossless": True},
             ],
             "metadata": "keep",
+            "color_profile": "keep",
         }
     )
 
@@ -27,6 +28,7 @@ def test_a_mapping_becomes_the_message_field_by_field() -> None:
             ),
         ],
         metadata=Recipe.METADATA_KEEP,
+        color_profile=Recipe.COLOR_PROFILE_KEEP,
     )
 
 
@@ -47,7 +49,7 @@ def test_a_message_stays_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("mapping", "complaint"),
     [
-        ({"variant": []}, r"recipe: unknown field 'variant'; known are metadata, variants"),
+        ({"variant": []}, r"recipe: unknown field 'variant'; known are color_profile, metadata, variants"),
         ({"variants": [{"widht": 5}]}, r"variants\[0\]: unknown field 'widht'"),
         ({"variants": [{"width": "wide"}]}, r"variants\[0\]\.width: 'wide' does not fit"),
         ({"variants": [{"width": 1 << 40}]}, r"variants\[0\]\.width: \d+ does not fit"),
@@ -55,6 +57,7 @@ def test_a_message_stays_as_it_is() -> None:
         ({"variants": {"name": "a"}}, "variants: a list is needed"),
         ({"variants": ["a"]}, r"variants\[0\]: a mapping is needed"),
         ({"metadata": "all"}, "metadata: 'all' is not one of strip, keep"),
+        ({"color_profile": "drop"}, "color_profile: 'drop' is not one of convert, keep"),
     ],
 )
 def test_what_does_not_fit_is_named(mapping: dict[str, object], complaint: str) -> None:

@@ -1,0 +1,57 @@
+"""The API's names and numbers by the words that people use for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, TypeAlias
+
+from imagemill.v1.batch_pb2 import Batch, Item
+from imagemill.v1.batch_service_pb2 import WatchView
+
+BatchLike: TypeAlias = Batch | str
+"""A batch, its name `batches/{batch}`, or its bare id."""
+
+ItemState: TypeAlias = "Item.State.ValueType | str"
+"""A state of an item: `Item.STATE_FAILED`, or `failed`."""
+
+View: TypeAlias = "WatchView.ValueType | Literal['progress', 'failures', 'results', 'items']"
+"""How much a watch tells, as the API's number or as a word."""
+
+
+def batch_name(batch: BatchLike) -> str:
+    """Return the resource name of a batch."""
+    name = batch.name if isinstance(batch, Batch) else batch
+    return name if "/" in name else f"batches/{name}"
+
+
+def state_word(resource: Batch | Item) -> str:
+    """Return the state of a batch or of an item as a word: `succeeded`."""
+    name = Batch.State.Name(resource.state) if isinstance(resource, Batch) else Item.State.Name(resource.state)
+    return name.removeprefix("STATE_").lower()
+
+
+def item_states(states: Iterable[ItemState]) -> list[Item.State.ValueType]:
+    """Return the API's numbers of states.
+
+    Raises:
+        ValueError: a word is no state; the text names those that are.
+    """
+    return [
+        Item.State.Value(_known(f"state {each!r}", "STATE", each, Item.State.keys())) if isinstance(each, str) else each
+        for each in states
+    ]
+
+
+def view_number(view: View) -> WatchView.ValueType:
+    """Return the API's number of a view. Raises `ValueError` for a word that is none."""
+    if not isinstance(view, str):
+        return view
+    return WatchView.Value(_known(f"view {view!r}", "WATCH_VIEW", view, WatchView.keys()))
+
+
+def _known(what: str, prefix: str, word: str, names: list[str]) -> str:
+    name = f"{prefix}_{word.upper()}"
+    if name not in names[1:]:
+        words = ", ".join(known.removeprefix(f"{prefix}_").lower() for known in names[1:])
+        raise ValueError(f"There is no {what}; known are {words}.")
+    return name
