@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from downloader_svc.sniff import ENOUGH_BYTES, Kind, Sniffed, disagreements, sniff
-from imagemill.domain.failures import FailureCode, PermanentError, PipelineError, TransientError
+from imagemill.domain.failures import Failure, FailureCode, PermanentError, PipelineError, TransientError
 from imagemill.http import Answer, Deadline, GuardedClient
 from imagemill.http.answers import failure_of
 from imagemill.http.bodies import Pace, unpacker_for
@@ -63,16 +63,19 @@ class Fetched:
     sha256: str
     size_bytes: int
     format: str
-    """What the first bytes say: jpeg, png, gif, webp, tiff, bmp, avif or ico."""
+    """What the first bytes say: jpeg, png, gif, webp, tiff, bmp, avif or ico; of what is refused the usual file
+    extension, empty if there is none."""
     content_type: str
     """What the server says, cut to printable ASCII; empty when it says nothing."""
     http_status: int
     final_url: str
     tries: int
     download_ms: float
-    """From the first try's start to the last byte, pauses and waiting included."""
+    """From the first try's start to the last byte, pauses included, waiting for turns at the host not."""
     warnings: tuple[str, ...]
     """Sentences on what disagrees with the first bytes and did no harm."""
+    refusal: Failure | None = None
+    """Why it can't be rendered; only where `keep_refused` was asked for."""
 
 
 async def fetch(
@@ -81,8 +84,12 @@ async def fetch(
     sink: io.FileIO,
     limits: FetchLimits = FetchLimits(),
     timing: Timing = Timing(),
+    *,
+    keep_refused: bool = False,
 ) -> Fetched:
     """Download the picture at the valid `url` into `sink`, from its first byte on.
+
+    With `keep_refused`, files of other formats are downloaded too and come with the `refusal`.
 
     `sink` is an unbuffered file, neither truncated nor synced; whatever lies behind the picture's end stays.
     Writing happens in the event loop: into the page cache it takes less time than a thread's hop.
@@ -90,17 +97,24 @@ async def fetch(
     Raises `TransientError` and `PermanentError` with every code of the families input, network, server and
     content, and STORE_FULL or STORE_UNAVAILABLE when the sink refuses.
     """
-    download = _Download(client, url, sink, limits, timing, Deadline(client.settings.total_deadline_s))
+    deadline = Deadline(client.settings.total_deadline_s)
+    download = _Download(client, url, sink, limits, timing, deadline, keep_refused, timing.monotonic())
     try:
         async with download.deadline:
             return await download.with_quick_retries()
+    except PipelineError as error:
+        download.sign(error)
+        raise
     except TimeoutError as error:
         if not download.deadline.expired:
             raise
-        raise TransientError(
+        late = TransientError(
             FailureCode.DOWNLOAD_TIMEOUT,
-            f"The download was not complete within {client.settings.total_deadline_s:g} seconds.",
-        ) from error
+            f"The download was not complete within {client.settings.total_deadline_s:g} seconds; "
+            "allow more time for large pictures and slow hosts.",
+        )
+        download.sign(late)
+        raise late from error
 
 
 def quick_delay(error: TransientError, tries: int, limits: FetchLimits) -> float | None:
@@ -114,7 +128,7 @@ def quick_delay(error: TransientError, tries: int, limits: FetchLimits) -> float
     return max(wish, limits.backoff_s * 2.0 ** (tries - 1))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Download:
     client: GuardedClient
     url: str
@@ -122,24 +136,34 @@ class _Download:
     limits: FetchLimits
     timing: Timing
     deadline: Deadline
+    keep_refused: bool
+    started: float
+    tries: int = 1
+
+    @property
+    def took_ms(self) -> float:
+        # Whoever waits for a turn downloads nothing: else it would be the host's own other downloads that are measured.
+        return (self.timing.monotonic() - self.started - self.deadline.waited_s) * 1000.0
+
+    def sign(self, error: PipelineError) -> None:
+        """Note on an error how often and how long it was tried."""
+        error.failure = replace(error.failure, tries=self.tries)
+        error.download_ms = self.took_ms
 
     async def with_quick_retries(self) -> Fetched:
-        started = self.timing.monotonic()
-        tries = 1
         while True:
             try:
                 async with self.client.get(self.url, self.deadline) as answer:
                     receipt = await self._received(answer)
-                    took_ms = (self.timing.monotonic() - started) * 1000.0
-                    return _fetched(answer, receipt, tries, took_ms)
+                    return _fetched(answer, receipt, self.tries, self.took_ms)
             except TransientError as error:
-                delay = quick_delay(error, tries, self.limits)
+                delay = quick_delay(error, self.tries, self.limits)
                 # No pause past the end: this failure says more than the timeout that would follow.
                 if delay is None or delay >= self.deadline.left_s:
                     raise
             # Outside the handler and the answer: a pause must hold neither a connection nor a traceback.
             await self.timing.pause(delay)
-            tries += 1
+            self.tries += 1
 
     async def _received(self, answer: Answer) -> _Receipt:
         try:
@@ -152,7 +176,7 @@ class _Download:
     async def _receive(self, answer: Answer) -> _Receipt:
         if failure := failure_of(answer, self.timing.wall()):
             raise failure
-        receipt = _Receipt(self.sink.fileno(), self.limits, answer.status)
+        receipt = _Receipt(self.sink.fileno(), self.limits, answer.status, self.keep_refused)
         receipt.refuse_length(answer.headers.get("Content-Length", ""))
         unpacker = unpacker_for(answer.headers.get("Content-Encoding", ""))
         settings = self.client.settings
@@ -181,16 +205,20 @@ def _fetched(answer: Answer, receipt: _Receipt, tries: int, took_ms: float) -> F
         final_url=answer.url,
         tries=tries,
         download_ms=took_ms,
-        warnings=disagreements(receipt.format, content_type, answer.url),
+        warnings=() if receipt.refusal else disagreements(receipt.format, content_type, answer.url),
+        refusal=receipt.refusal,
     )
 
 
 class _Receipt:
     """What has come so far: written, hashed, counted, and refused as soon as it can't become a picture."""
 
-    def __init__(self, fd: int, limits: FetchLimits, http_status: int) -> None:
+    def __init__(self, fd: int, limits: FetchLimits, http_status: int, keep_refused: bool) -> None:
         self.size = 0
         self.format = ""
+        self.refusal: Failure | None = None
+        self._judged = False
+        self._keep_refused = keep_refused
         self._fd = fd
         self._limits = limits
         self._status = http_status
@@ -207,7 +235,7 @@ class _Receipt:
     def add(self, content: bytes) -> None:
         if self.size + len(content) > self._limits.max_bytes:
             raise self._too_large()
-        if not self.format:
+        if not self._judged:
             self._head += content[: ENOUGH_BYTES - len(self._head)]
             if len(self._head) >= ENOUGH_BYTES:
                 self._judge_head()
@@ -218,29 +246,38 @@ class _Receipt:
     def judge_empty(self) -> None:
         if not self.size:
             raise TransientError(
-                FailureCode.CONTENT_EMPTY, "The server answered without any content.", http_status=self._status
+                FailureCode.CONTENT_EMPTY,
+                "The server answered without any content; open the URL in a browser.",
+                http_status=self._status,
             )
 
     def judge_end(self) -> None:
-        if not self.format:
+        if not self._judged:
             self._judge_head()
         if self.size < self._limits.min_bytes:
             raise PermanentError(
                 FailureCode.CONTENT_TOO_SMALL,
-                f"The picture has {self.size} bytes; less than {self._limits.min_bytes} are not taken.",
+                f"The picture has {self.size} bytes; less than {self._limits.min_bytes} are not taken, "
+                "since it is likely a tracking pixel or a placeholder.",
                 http_status=self._status,
             )
 
     def _judge_head(self) -> None:
+        self._judged = True
         sniffed = sniff(self._head)
-        if sniffed.kind is not Kind.PICTURE:
-            raise _no_picture(sniffed, self._status)
-        self.format = sniffed.format
+        if sniffed.kind is Kind.PICTURE:
+            self.format = sniffed.format
+            return
+        error = _no_picture(sniffed, self._status)
+        if not self._keep_refused or isinstance(error, TransientError):
+            raise error
+        self.format, self.refusal = sniffed.extension, error.failure
 
     def _too_large(self) -> PermanentError:
         return PermanentError(
             FailureCode.CONTENT_TOO_LARGE,
-            f"The picture is larger than the {self._limits.max_bytes / 1e6:g} MB that the mill takes.",
+            f"The picture is larger than the {self._limits.max_bytes / 1e6:g} MB that the mill takes; "
+            "provide a smaller file.",
             http_status=self._status,
         )
 
@@ -250,9 +287,11 @@ def _no_picture(sniffed: Sniffed, http_status: int) -> PipelineError:
         message = "The server sent a web page instead of a picture; open the URL in a browser to see what it says."
         return TransientError(FailureCode.CONTENT_IS_HTML, message, http_status=http_status)
     if sniffed.kind is Kind.UNSUPPORTED:
-        message = f"The file is {sniffed.format}, which the mill does not render."
+        message = (
+            f"The file is {sniffed.format}, which the mill does not render; find the picture as JPEG, PNG or WebP."
+        )
         return PermanentError(FailureCode.FORMAT_UNSUPPORTED, message, http_status=http_status)
-    message = "The content is no picture: its first bytes belong to no format that the mill knows."
+    message = "The content is no picture: its first bytes belong to no format that the mill knows; check the URL."
     return PermanentError(FailureCode.NOT_AN_IMAGE, message, http_status=http_status)
 
 
@@ -264,4 +303,6 @@ def _write(fd: int, content: bytes, offset: int) -> None:
     except OSError as error:
         if error.errno in _STORE_FULL:
             raise TransientError(FailureCode.STORE_FULL, "The disk for downloads is full; make room.") from error
-        raise TransientError(FailureCode.STORE_UNAVAILABLE, "The place for downloads can't be written to.") from error
+        raise TransientError(
+            FailureCode.STORE_UNAVAILABLE, "The place for downloads can't be written; see that it is still there."
+        ) from error

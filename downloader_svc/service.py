@@ -18,16 +18,22 @@ from imagemill.runtime.jobs import DownloadJob, ProcessJob, ask_wanted, decode_d
 from imagemill.runtime.outbox import Outbox
 from imagemill.runtime.serving import dial
 from imagemill.runtime.stage import Outcome, Stage, Work
+from imagemill.settings.live import Live
 from imagemill.v1.storage_service_pb2_grpc import StorageServiceStub
 
 
-async def serve(settings: DownloaderSettings, broker: Broker, originals: Originals, *, stop: asyncio.Event) -> None:
+async def serve(
+    settings: Live[DownloaderSettings], broker: Broker, originals: Originals, *, stop: asyncio.Event
+) -> None:
     """Download until `stop` is set; what is in hand then is handed back."""
-    async with dial(settings.storage_target) as channel, GuardedClient(settings.http) as client:
+    first = settings.value
+    async with dial(first.storage_target) as channel, GuardedClient(first.http) as client:
 
         async def download(job: DownloadJob) -> Outcome[ProcessJob]:
             async with originals.draft(durable=job.keep_original) as draft:
-                fetched = await fetch(client, job.source, draft.file, settings.limits)
+                fetched = await fetch(
+                    client, job.source, draft.file, settings.value.limits, keep_refused=job.keep_undecodable
+                )
                 ref = await draft.keep(job.batch_id, fetched.sha256, fetched.size_bytes)
             return _downloaded(job, fetched, ref, originals.durable_key(ref))
 
@@ -38,11 +44,18 @@ async def serve(settings: DownloaderSettings, broker: Broker, originals: Origina
             handle=download,
             dropped=_nothing_held,
             wanted=ask_wanted(StorageServiceStub(channel), DownloadJob),
-            slots=settings.downloads,
-            policy=settings.retry,
+            slots=first.downloads,
+            policy=first.retry,
         )
         outbox = Outbox(broker, next_queue=Queue.PROCESS, encode_next=encode_processes)
-        await Stage(broker, work, outbox).run(stop, settings.grace_s)
+        stage = Stage(broker, work, outbox)
+
+        def retune(changed: DownloaderSettings) -> None:
+            client.retune(changed.http)
+            stage.retune(slots=changed.downloads, policy=changed.retry)
+
+        with settings.followed_by(retune):
+            await stage.run(stop, first.grace_s)
 
 
 def _downloaded(job: DownloadJob, fetched: Fetched, ref: str, key: str) -> Outcome[ProcessJob]:
@@ -51,12 +64,24 @@ def _downloaded(job: DownloadJob, fetched: Fetched, ref: str, key: str) -> Outco
         size_bytes=fetched.size_bytes,
         format=fetched.format,
         http_status=fetched.http_status,
+        tries=fetched.tries,
         warnings=fetched.warnings,
         key=key,
     )
-    next_job = ProcessJob(job.batch_id, job.index, job.attempt, ref, original, fetched.download_ms, job.recipe)
-    if not key:
-        # Nothing outlives this process that the row would have to know of.
+    next_job = ProcessJob(
+        job.batch_id,
+        job.index,
+        job.attempt,
+        ref,
+        original,
+        fetched.download_ms,
+        job.recipe,
+        job.claim,
+        job.keep_undecodable,
+        fetched.refusal,
+    )
+    if not key or fetched.refusal:
+        # Nothing outlives this process that the row would have to know of. (A refused file is fetched again then.)
         return Outcome(None, next_job)
     facts = Facts(original=original, timings=Timings(download_ms=fetched.download_ms))
     return Outcome(ItemEvent(job.batch_id, job.index, job.attempt, State.DOWNLOADED, facts), next_job)

@@ -133,6 +133,8 @@ class Failure:
     code: FailureCode
     message: str
     http_status: int | None = None
+    tries: int = 0
+    """Tries of the download in the attempt that failed, quick retries included; 0 when it was not the download."""
 
 
 class PipelineError(Exception):
@@ -141,6 +143,8 @@ class PipelineError(Exception):
     def __init__(self, code: FailureCode, message: str, *, http_status: int | None = None) -> None:
         super().__init__(f"{code}: {message}")
         self.failure = Failure(code, message, http_status)
+        self.download_ms = 0.0
+        """How long the download took until it failed; 0 when it was not the download."""
 
 
 class TransientError(PipelineError):

@@ -39,7 +39,8 @@ class Pace:
         if self._received < self._needed:
             raise TransientError(
                 FailureCode.TOO_SLOW,
-                f"The server sends less than {self._needed / self._window_s:,.0f} bytes a second.",
+                f"The server sends less than {self._needed / self._window_s:,.0f} bytes a second; "
+                "try again later, or with fewer downloads at a time.",
             )
         self._start, self._received = now, 0
 
@@ -74,7 +75,8 @@ def unpacker_for(encoding: str) -> Unpacker:
             return _Inflater(_zlib_or_raw)
     raise PermanentError(
         FailureCode.CONTENT_ENCODING_INVALID,
-        "The server packs the picture in a way that was not asked for; the mill reads gzip and deflate.",
+        "The server packs the picture in a way that was not asked for; the mill reads gzip and deflate. "
+        "Tell the server's owner.",
     )
 
 
@@ -112,7 +114,11 @@ class _Inflater:
 
     def finish(self) -> None:
         if self._inflate is not None:
-            raise TransientError(FailureCode.CONTENT_TRUNCATED, "The picture was packed, and the end of it is missing.")
+            raise TransientError(
+                FailureCode.CONTENT_TRUNCATED,
+                "The picture was packed, and the end of it is missing; "
+                "if it is each time, the file is broken at its source.",
+            )
 
     @staticmethod
     def _advance(inflate: zlib._Decompress, piece: bytes) -> bytes:
@@ -120,7 +126,8 @@ class _Inflater:
             return inflate.decompress(piece, PIECE_BYTES)
         except zlib.error as error:
             raise TransientError(
-                FailureCode.CONTENT_ENCODING_INVALID, "The picture was packed and can't be unpacked: it is damaged."
+                FailureCode.CONTENT_ENCODING_INVALID,
+                "The picture was packed and can't be unpacked: it is damaged; try again later.",
             ) from error
 
 

@@ -7,8 +7,8 @@ import ssl
 import string
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote, urljoin
@@ -18,8 +18,10 @@ import certifi
 import httpx
 
 from imagemill.domain.failures import FailureCode, PermanentError
-from imagemill.domain.sources import validate_url
+from imagemill.domain.sources import host_of, validate_url
+from imagemill.http.connection import WatchfulConnector
 from imagemill.http.guard import GuardedResolver, SocketGate, refuse_spelling
+from imagemill.http.names import RememberedNames
 from imagemill.http.settings import HttpSettings
 from imagemill.http.transport import AiohttpTransport
 from imagemill.http.turns import Deadline, IdleHosts, Turns
@@ -55,7 +57,12 @@ class GuardedClient:
         self.settings = settings
         self._turns = Turns(settings.connections, settings.connections_per_host)
         self._idle = IdleHosts(settings.idle_hosts, settings.keepalive_s)
-        self._transport = AiohttpTransport(_session(settings, tls or _trusting_authorities()))
+        self._names = RememberedNames(GuardedResolver(settings.allow_nets, settings.dns_timeout_s), settings)
+        self._transport = AiohttpTransport(
+            # Reading some hundred certificates takes longer than a short list over http.
+            _session(settings, self._names),
+            cache(_trusting_authorities) if tls is None else lambda: tls,
+        )
         self._headers = httpx.Headers(
             {"User-Agent": settings.user_agent, "Accept": "image/*", "Accept-Encoding": "gzip, deflate"}
         )
@@ -68,9 +75,19 @@ class GuardedClient:
     ) -> None:
         await self.aclose()
 
+    def retune(self, settings: HttpSettings) -> None:
+        """Follow changed settings: deadlines, numbers of connections and the least throughput, from now on.
+
+        The networks that may be dialled, and what connections are made with, stay as they were at the start.
+        """
+        self._turns.resize(settings.connections, settings.connections_per_host)
+        self._idle.limit = settings.idle_hosts
+        self.settings = replace(settings, allow_nets=self.settings.allow_nets)
+
     async def aclose(self) -> None:
         """Close every connection, idle or in use."""
         await self._transport.aclose()
+        await self._names.close()
 
     @asynccontextmanager
     async def get(
@@ -99,11 +116,17 @@ class GuardedClient:
             url = following
         raise PermanentError(
             FailureCode.TOO_MANY_REDIRECTS,
-            f"The server redirects more than {self.settings.max_redirects} times, perhaps in a circle.",
+            f"The server redirects more than {self.settings.max_redirects} times, perhaps in a circle; "
+            "use the address at which a browser ends up.",
         )
 
     def _request(self, url: str, headers: Mapping[str, str] | None) -> httpx.Request:
-        origin, target = _divide(url)
+        try:
+            origin, target = _divide(url)
+        except PermanentError:
+            # What httpx can't read, such as zeros in front, may spell an address all the same.
+            refuse_spelling(host_of(url), self.settings.allow_nets)
+            raise
         refuse_spelling(_host(origin), self.settings.allow_nets)
         # With a stream of its own a request costs half: httpx then derives no headers. aiohttp adds Host.
         request = httpx.Request("GET", origin, headers=self._headers, stream=_NO_BODY, extensions={"target": target})
@@ -114,12 +137,11 @@ class GuardedClient:
         return request
 
 
-def _session(settings: HttpSettings, tls: ssl.SSLContext) -> aiohttp.ClientSession:
-    connector = aiohttp.TCPConnector(
-        ssl=tls,
-        resolver=GuardedResolver(settings.allow_nets, settings.dns_timeout_s),
+def _session(settings: HttpSettings, names: RememberedNames) -> aiohttp.ClientSession:
+    connector = WatchfulConnector(
+        resolver=names,
+        use_dns_cache=False,  # RememberedNames has one with bounds
         socket_factory=SocketGate(settings.allow_nets),
-        ttl_dns_cache=settings.dns_cache_s,
         keepalive_timeout=settings.keepalive_s,
         limit=0,  # Turns counts them
     )
@@ -131,6 +153,8 @@ def _session(settings: HttpSettings, tls: ssl.SSLContext) -> aiohttp.ClientSessi
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,
+        max_line_size=settings.max_header_bytes,
+        max_field_size=settings.max_header_bytes,
     )
 
 
@@ -180,7 +204,10 @@ def _location(url: str, response: httpx.Response) -> str:
     """
     location = response.headers.get("Location", "").strip()
     if not location:
-        raise PermanentError(FailureCode.REDIRECT_INVALID, "The server redirects without saying where to.")
+        raise PermanentError(
+            FailureCode.REDIRECT_INVALID,
+            "The server redirects without saying where to; use the picture's present address.",
+        )
     try:
         # Browsers encode what a careless server left raw, and so many servers are never told.
         return validate_url(urljoin(url, quote(location, safe=_ASCII)))

@@ -20,6 +20,8 @@ class HttpSettings:
     """Seconds until a connection stands, name lookup and TLS handshake included."""
     dns_timeout_s: float = 5.0
     """Seconds for a name lookup; shorter than the connect timeout, so that each failure gets its true name."""
+    max_header_bytes: int = 32_768
+    """The longest status or header line of an answer; the longest that well-meant ones have is some 10 KB."""
     read_timeout_s: float = 15.0
     """Seconds without a single byte, before or within the answer."""
     min_bytes_per_s: float = 1000.0
@@ -35,8 +37,13 @@ class HttpSettings:
     """Seconds for which an idle connection is kept."""
     idle_hosts: int = 64
     """Hosts to which idle connections are kept; with `connections_per_host` it bounds the open files."""
-    dns_cache_s: int = 60
+    dns_cache_s: float = 60.0
     """Seconds for which a name's addresses are remembered."""
+    dns_negative_cache_s: float = 1.0
+    """Seconds for which it is remembered that a name has none: no longer than the pause before the first quick retry,
+    so that each retry asks anew."""
+    dns_cache_names: int = 10_000
+    """Names that are remembered; those unused for longest are forgotten."""
     user_agent: str = f"Mozilla/5.0 (compatible; Imagemill/{__version__})"
     allow_nets: tuple[Network, ...] = ()
     """Networks that are dialled although they are closed to the public, because their owner named them."""

@@ -6,7 +6,8 @@ no re-encoded URL, no cookie, no header of aiohttp's own, no body inflated behin
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 import httpx
@@ -25,8 +26,10 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     All errors are `PipelineError`s.
     """
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(self, session: aiohttp.ClientSession, tls: Callable[[], ssl.SSLContext]) -> None:
+        """`tls` says whom to trust; it is asked for each request over https, and for no other."""
         self._session = session
+        self._tls = tls
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send `request` and return the answer as soon as its headers are there."""
@@ -37,6 +40,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 _verbatim(request),
                 headers=CIMultiDict((k.decode("ascii"), v.decode("latin-1")) for k, v in request.headers.raw),
                 data=await request.aread() or None,
+                ssl=self._tls() if request.url.scheme == "https" else True,
                 allow_redirects=False,
                 skip_auto_headers=_AUTOMATIC_HEADERS,
             )

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 
+from imagemill.places import Places
+
 
 class Deadline:
     """The latest end of one download, whose clock stands still while the download waits for its turn.
@@ -19,6 +21,8 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self._timeout = asyncio.timeout(seconds)
+        self.waited_s = 0.0
+        """How long the clock has stood still."""
 
     async def __aenter__(self) -> Deadline:
         await self._timeout.__aenter__()
@@ -46,12 +50,14 @@ class Deadline:
         if self._timeout.expired():
             yield
             return
-        left = self.left_s
+        clock = asyncio.get_running_loop().time
+        stopped, left = clock(), self.left_s
         self._timeout.reschedule(None)
         try:
             yield
         finally:
-            self._timeout.reschedule(asyncio.get_running_loop().time() + left)
+            self.waited_s += clock() - stopped
+            self._timeout.reschedule(clock() + left)
 
 
 class Turns:
@@ -61,9 +67,16 @@ class Turns:
     """
 
     def __init__(self, total: int, per_host: int) -> None:
-        self._total = asyncio.Semaphore(total)
+        self._total = Places(total)
         self._per_host = per_host
         self._hosts: dict[str, _Host] = {}
+
+    def resize(self, total: int, per_host: int) -> None:
+        """Change both numbers; who uses a connection goes on using it."""
+        self._total.resize(total)
+        self._per_host = per_host
+        for host in self._hosts.values():
+            host.turns.resize(per_host)
 
     @asynccontextmanager
     async def of(self, host: str, deadline: Deadline) -> AsyncIterator[None]:
@@ -93,12 +106,12 @@ class _Host:
     __slots__ = ("turns", "users")
 
     def __init__(self, turns: int) -> None:
-        self.turns = asyncio.Semaphore(turns)
+        self.turns = Places(turns)
         self.users = 0
 
 
-async def _acquire(turns: asyncio.Semaphore, deadline: Deadline) -> None:
-    if not turns.locked():
+async def _acquire(turns: Places, deadline: Deadline) -> None:
+    if not turns.full:
         await turns.acquire()
         return
     with deadline.paused():
@@ -112,7 +125,7 @@ class IdleHosts:
     """
 
     def __init__(self, hosts: int, keepalive_s: float) -> None:
-        self._limit = hosts
+        self.limit = hosts
         self._keepalive_s = keepalive_s
         self._last_use: OrderedDict[str, float] = OrderedDict()
 
@@ -120,7 +133,7 @@ class IdleHosts:
         """Note that `host` is used at `now`, a monotonic time in seconds; return whether to keep its connection."""
         while self._last_use and now - next(iter(self._last_use.values())) > self._keepalive_s:
             self._last_use.popitem(last=False)
-        if host not in self._last_use and len(self._last_use) >= self._limit:
+        if host not in self._last_use and len(self._last_use) >= self.limit:
             return False
         self._last_use[host] = now
         self._last_use.move_to_end(host)

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 import io
 import os
+import time
+from contextlib import closing
+from dataclasses import replace
 from email.utils import formatdate
 
 import pytest
@@ -25,7 +29,7 @@ from tests.support.picture_server import (
     slow,
     status,
 )
-from tests.unit.downloader.trying import JPEG, LIMITS, Pauses, content, failure
+from tests.unit.downloader.trying import JPEG, LIMITS, SETTINGS, Pauses, content, failure
 
 
 async def test_a_picture_arrives_whole_with_its_digest(
@@ -226,3 +230,28 @@ async def test_the_server_in_a_thread_serves_too(client: GuardedClient, sink: io
 
         assert content(sink, fetched) == JPEG
         assert server.requests["/a.jpg"] == 1
+
+
+async def test_a_failed_download_tells_how_long_it_took(
+    client: GuardedClient, server: PictureServer, sink: io.FileIO
+) -> None:
+    clock = iter(range(0, 1000, 5))
+
+    with pytest.raises(PermanentError) as caught:
+        await fetch(
+            client, server.route("/gone", status(404)), sink, timing=Timing(monotonic=lambda: float(next(clock)))
+        )
+
+    assert caught.value.download_ms >= 5000.0
+
+
+async def test_waiting_for_a_turn_at_the_host_is_no_part_of_a_download(server: PictureServer, sink: io.FileIO) -> None:
+    url = server.route("/slow.jpg", slow(JPEG, len(JPEG) * 4))
+    async with GuardedClient(replace(SETTINGS, connections_per_host=1)) as client:
+        with closing(io.FileIO(os.memfd_create("second"), "r+")) as second:
+            started = time.monotonic()
+            fetched = await asyncio.gather(fetch(client, url, sink), fetch(client, url, second))
+            took_ms = (time.monotonic() - started) * 1000.0
+
+    # They follow one another, so together they can't have taken longer than both.
+    assert sum(each.download_ms for each in fetched) <= took_ms

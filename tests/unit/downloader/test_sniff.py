@@ -39,6 +39,17 @@ def test_every_format_that_is_rendered_is_known_by_its_first_bytes(name: str, pi
         (b"\xff\x0a" + bytes(30), "JPEG XL"),
         (b"\x00\x00\x00\x0cJXL \r\n\x87\n" + bytes(30), "JPEG XL"),
         (b"\x00\x00\x00\x0cjP  \r\n\x87\n" + bytes(30), "JPEG 2000"),
+        (b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00isommp42", "a video"),
+        (b"\x00\x00\x00\x14ftypqt  \x00\x00\x00\x00qt  ", "a video"),
+        (b"\x00\x00\x00\x18ftypcrx \x00\x00\x00\x01crx isom", "a camera's raw file"),
+        (b"\x1aE\xdf\xa3\x01\x00\x00\x00", "a video"),
+        (b"RIFF\x00\x10\x00\x00AVI LIST", "a video"),
+        (b"II*\x00\x10\x00\x00\x00CR\x02\x00" + bytes(30), "a camera's raw file"),
+        (b"\xff\xd8\xff\xf7\x00\x0b" + bytes(30), "JPEG-LS"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "PostScript"),
+        (b"\xc5\xd0\xd3\xc6" + bytes(30), "PostScript"),
+        (b"P6\n64 64\n255\n", "Netpbm"),
+        (b"qoif\x00\x00\x00\x40", "QOI"),
         (b"%PDF-1.7\n", "PDF"),
         (b"8BPS\x00\x01", "Photoshop"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
@@ -47,6 +58,7 @@ def test_every_format_that_is_rendered_is_known_by_its_first_bytes(name: str, pi
 )
 def test_what_is_known_and_not_rendered_is_named(head: bytes, name: str) -> None:
     assert (sniff(head).kind, sniff(head).format) == (Kind.UNSUPPORTED, name)
+    assert sniff(head).extension.isalnum()
 
 
 @pytest.mark.parametrize(
@@ -74,7 +86,6 @@ def test_web_pages_are_known(head: bytes) -> None:
         b"RIFF\x00\x00\x00\x00WAVEfmt ",
         b'{"error": "not found"}',
         b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>",
-        b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00isommp42",
         b"\x00\x00\x01\x00\x00\x00",
         b"PK\x03\x04",
     ],

@@ -68,7 +68,12 @@ def test_each_status_has_its_code_and_says_whether_to_try_again(
         ("soon", None),
         ("-1", None),
         ("1.5", None),
-        ("9" * 400, None),
+        ("9" * 400, 365 * 86400.0),
+        (formatdate(NOW + 90, usegmt=True).replace("GMT", "-0000"), 90.0),
+        ("Friday, 15-Jan-27 08:01:30 GMT", 90.0),
+        ("Fri Jan 15 08:01:30 2027", 90.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 365 * 86400.0),
+        ("\N{ARABIC-INDIC DIGIT THREE}", None),
         ("Mon, 99 Foo 2020 00:00:00 GMT", None),
     ],
 )

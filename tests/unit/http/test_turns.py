@@ -64,6 +64,16 @@ async def test_a_paused_deadline_goes_on_with_what_was_left() -> None:
     assert loop.time() - started >= 0.29
 
 
+async def test_a_deadline_tells_how_long_it_was_paused() -> None:
+    loop = asyncio.get_running_loop()
+    async with Deadline(10.0) as deadline:
+        for _ in range(2):
+            with deadline.paused():
+                await asyncio.wait_for(_after(loop, 0.05), 5.0)
+
+    assert deadline.waited_s >= 0.1
+
+
 def test_idle_connections_are_kept_to_the_hosts_that_came_first_until_they_are_forgotten() -> None:
     idle = IdleHosts(hosts=2, keepalive_s=15.0)
 
