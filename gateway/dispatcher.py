@@ -11,14 +11,14 @@ import logging
 import time
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 
 from gateway.settings import GatewaySettings
 from imagemill.ports.broker import Broker, BrokerUnavailable, Queue
-from imagemill.runtime.jobs import LARGEST_MESSAGE
+from imagemill.runtime.jobs import LARGEST_MESSAGE, parts
 from imagemill.v1 import messages_pb2
 from imagemill.v1 import storage_service_pb2 as inner
 
@@ -40,33 +40,56 @@ _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc
 
 
 class Throughput:
-    """Items per second over recent claims; in a steady state as many are claimed as are finished."""
+    """Items per second that have lately left the conveyor."""
 
     def __init__(self, span_s: float = 10.0) -> None:
         self._span_s = span_s
-        self._claims: deque[tuple[float, int]] = deque()
+        self._samples: deque[tuple[float, int]] = deque()
 
     def record(self, now: float, items: int) -> None:
-        """Note a claim."""
-        self._claims.append((now, items))
-        while self._claims[0][0] < now - self._span_s:
-            self._claims.popleft()
+        """Note that so many items have left since the last time."""
+        self._samples.append((now, items))
+        while self._samples[0][0] < now - self._span_s:
+            self._samples.popleft()
 
     def per_second(self, now: float) -> float:
-        """The rate since the oldest claim in the span."""
-        if not self._claims:
+        """The rate since the oldest sample in the span."""
+        if not self._samples:
             return 0.0
-        return sum(items for _, items in self._claims) / max(now - self._claims[0][0], 1.0)
+        return sum(items for _, items in self._samples) / max(now - self._samples[0][0], 1.0)
+
+
+class Departures:
+    """Counts what leaves the conveyor by what is claimed and what is in flight after each claim.
+
+    Claims alone would not do: those that fill the window would be taken for throughput, which would widen the window
+    by as much again, until all of a slow batch stood in front of whatever comes next.
+    """
+
+    MOST_BATCHES = 1000
+
+    def __init__(self) -> None:
+        self._in_flight: dict[str, int] = {}
+
+    def since_last(self, claim: inner.BatchClaim) -> int:
+        """How many items of the batch have left since its last claim; 0 at its first."""
+        before = self._in_flight.pop(claim.batch_id, None)
+        self._in_flight[claim.batch_id] = claim.in_flight
+        if len(self._in_flight) > self.MOST_BATCHES:
+            del self._in_flight[next(iter(self._in_flight))]
+        return 0 if before is None else max(before + len(claim.items) - claim.in_flight, 0)
 
 
 class Dispatcher:
     """Moves due items from the store to the work queues."""
 
     def __init__(self, settings: GatewaySettings, storage: StorageServiceAsyncStub, broker: Broker) -> None:
-        self._settings = settings
+        self.settings = settings
+        """May be changed while it runs."""
         self._storage = storage
         self._broker = broker
         self._throughput = Throughput()
+        self._departures = Departures()
 
     async def run(self) -> None:
         """Dispatch until cancelled."""
@@ -80,7 +103,7 @@ class Dispatcher:
         size = max(1, min(LARGEST_MESSAGE, round(rate * MESSAGE_S)))
         for claim in batches:
             await self._publish(claim, size)
-            self._throughput.record(time.monotonic(), len(claim.items))
+            self._throughput.record(time.monotonic(), self._departures.since_last(claim))
         if batches:
             await _until_done(lambda: self._confirm(token))
 
@@ -93,7 +116,7 @@ class Dispatcher:
         await self._storage.ConfirmClaim(inner.ConfirmClaimRequest(token=token))
 
     def _window(self) -> int:
-        settings = self._settings
+        settings = self.settings
         wished = int(settings.window_s * self._throughput.per_second(time.monotonic()))
         return min(max(wished, settings.least_window), settings.largest_window)
 
@@ -101,8 +124,8 @@ class Dispatcher:
         # What is stored durably goes straight to rendering: its source is not asked again.
         stored = [item for item in claim.items if item.HasField("original")]
         missing = [item for item in claim.items if not item.HasField("original")]
-        processes = [_process_message(claim, part) for part in _parts(stored, size)]
-        downloads = [_download_message(claim, part) for part in _parts(missing, size)]
+        processes = [_process_message(claim, part) for part in parts(stored, size)]
+        downloads = [_download_message(claim, part) for part in parts(missing, size)]
         if processes:
             await _until_done(lambda: self._broker.publish(Queue.PROCESS, processes))
         if downloads:
@@ -110,21 +133,19 @@ class Dispatcher:
 
 
 async def _until_done(step: Callable[[], Awaitable[T]]) -> T:
-    """Do a step; while the part that it needs is away, try again."""
+    """Do a step; while the part that it needs is away, try again, and tell of it once."""
+    level = logging.WARNING
     while True:
         try:
             return await step()
         except BrokerUnavailable as error:
-            log.warning("Dispatching waits for the broker: %s.", error)
+            log.log(level, "Dispatching waits for the broker: %s.", error)
         except grpc.aio.AioRpcError as error:
             if error.code() not in _PASSING:
                 raise
-            log.warning("Dispatching waits for the store: %s.", error.code().name)
+            log.log(level, "Dispatching waits for the store: %s.", error.code().name)
+        level = logging.DEBUG
         await asyncio.sleep(RETRY_S)
-
-
-def _parts(items: Sequence[inner.ClaimedItem], size: int) -> Iterator[Sequence[inner.ClaimedItem]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def _download_message(claim: inner.BatchClaim, items: Sequence[inner.ClaimedItem]) -> bytes:
@@ -133,7 +154,11 @@ def _download_message(claim: inner.BatchClaim, items: Sequence[inner.ClaimedItem
         for item in items
     ]
     message = messages_pb2.DownloadJobs(
-        batch_id=claim.batch_id, recipe=claim.recipe, keep_originals=claim.keep_originals, jobs=jobs
+        batch_id=claim.batch_id,
+        recipe=claim.recipe,
+        keep_originals=claim.keep_originals,
+        keep_undecodable=claim.keep_undecodable,
+        jobs=jobs,
     )
     return message.SerializeToString()
 
@@ -146,7 +171,11 @@ def _process_message(claim: inner.BatchClaim, items: Sequence[inner.ClaimedItem]
             claim=item.claim,
             original_ref=f"blob:{item.original.key}",
             original=item.original,
+            download_ms=item.download_ms,
         )
         for item in items
     ]
-    return messages_pb2.ProcessJobs(batch_id=claim.batch_id, recipe=claim.recipe, jobs=jobs).SerializeToString()
+    message = messages_pb2.ProcessJobs(
+        batch_id=claim.batch_id, recipe=claim.recipe, keep_undecodable=claim.keep_undecodable, jobs=jobs
+    )
+    return message.SerializeToString()

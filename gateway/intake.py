@@ -32,33 +32,44 @@ _BATCH_ID = re.compile(r"[a-z0-9-]{1,64}")
 async def take_small(storage: StorageServiceAsyncStub, request: api.CreateBatchRequest) -> batch_pb2.Batch:
     """Take a batch that came in one message. Raises `CallError`."""
     _check_number(request.items)
-    batch_id = await _open(storage, request.spec)
-    await _append(storage, batch_id, 0, request.items)
-    return await _seal(storage, batch_id, len(request.items))
+    batch = await _open(storage, request.spec)
+    await _append(storage, batch, 0, request.items)
+    return await _finish(storage, batch, request.spec, len(request.items))
 
 
 async def take_stream(
     storage: StorageServiceAsyncStub, requests: AsyncIterator[api.ImportBatchRequest]
 ) -> batch_pb2.Batch:
     """Take a batch that comes in chunks; each is durable before the next is read. Raises `CallError`."""
-    batch_id, total = "", 0
+    batch: batch_pb2.Batch | None = None
+    spec, total = api.BatchSpec(), None
     async for request in requests:
         if request.WhichOneof("part") == "spec":
-            if batch_id:
+            if batch is not None:
                 raise invalid("An import has one spec.", ("spec", "is only the first message"))
-            batch_id = await _open(storage, request.spec)
+            spec, batch = request.spec, await _open(storage, request.spec)
             continue
-        if not batch_id:
+        if batch is None:
             raise invalid("An import begins with its spec.", ("spec", "is the first message"))
-        if request.chunk.first_index != total:
-            problem = f"is {total}, where the chunk before ended"
-            raise invalid("The chunks of an import follow one another.", ("chunk.first_index", problem))
-        _check_number(request.chunk.items)
-        await _append(storage, batch_id, total, request.chunk.items)
-        total += len(request.chunk.items)
-    if not batch_id:
+        chunk = request.chunk
+        _check_place(chunk.first_index, total, batch.progress.total)
+        _check_number(chunk.items)
+        await _append(storage, batch, chunk.first_index, chunk.items)
+        total = chunk.first_index + len(chunk.items)
+    if batch is None:
         raise invalid("An import begins with its spec.", ("spec", "is the first message"))
-    return await _seal(storage, batch_id, total)
+    return await _finish(storage, batch, spec, total or 0)
+
+
+def _check_place(first_index: int, expected: int | None, there: int) -> None:
+    """A call may begin anywhere in what is there, so that no item is ever left out; then chunk follows chunk."""
+    if expected is None:
+        if not 0 <= first_index <= there:
+            problem = f"is at most {there}, the number of items that the batch has" if there else "is 0 in a new batch"
+            raise invalid("An import goes on where the one before ended.", ("chunk.first_index", problem))
+    elif first_index != expected:
+        problem = f"is {expected}, where the chunk before ended"
+        raise invalid("The chunks of an import follow one another.", ("chunk.first_index", problem))
 
 
 def _check_number(sources: Sequence[api.ItemSource]) -> None:
@@ -66,7 +77,7 @@ def _check_number(sources: Sequence[api.ItemSource]) -> None:
         raise invalid("Too many items in one message.", ("items", f"has at most {LARGEST_CHUNK}"))
 
 
-async def _open(storage: StorageServiceAsyncStub, spec: api.BatchSpec) -> str:
+async def _open(storage: StorageServiceAsyncStub, spec: api.BatchSpec) -> batch_pb2.Batch:
     recipe = _checked(spec)
     opened = api.BatchSpec()
     opened.CopyFrom(spec)
@@ -74,7 +85,7 @@ async def _open(storage: StorageServiceAsyncStub, spec: api.BatchSpec) -> str:
     opened.batch.priority = spec.batch.priority or DEFAULT_PRIORITY
     opened.batch.recipe_fingerprint = recipe.fingerprint()
     response = await storage.OpenBatch(inner.OpenBatchRequest(spec=opened, recipe=recipe.to_json()))
-    return response.batch.name.removeprefix("batches/")
+    return response.batch
 
 
 def _checked(spec: api.BatchSpec) -> Recipe:
@@ -96,11 +107,11 @@ def _checked(spec: api.BatchSpec) -> Recipe:
 
 
 async def _append(
-    storage: StorageServiceAsyncStub, batch_id: str, first_index: int, sources: Sequence[api.ItemSource]
+    storage: StorageServiceAsyncStub, batch: batch_pb2.Batch, first_index: int, sources: Sequence[api.ItemSource]
 ) -> None:
     items = [_new_item(first_index + n, source) for n, source in enumerate(sources)]
     if items:
-        await storage.AppendItems(inner.AppendItemsRequest(batch_id=batch_id, items=items))
+        await storage.AppendItems(inner.AppendItemsRequest(batch_id=_id_of(batch), items=items))
 
 
 def _new_item(index: int, source: api.ItemSource) -> inner.NewItem:
@@ -120,6 +131,15 @@ def _located(failure: Failure, source_row: int) -> Failure:
     return Failure(failure.code, f"Line {source_row}: {failure.message}", failure.http_status)
 
 
-async def _seal(storage: StorageServiceAsyncStub, batch_id: str, total: int) -> batch_pb2.Batch:
-    response = await storage.SealBatch(inner.SealBatchRequest(batch_id=batch_id, total=total))
+async def _finish(
+    storage: StorageServiceAsyncStub, batch: batch_pb2.Batch, spec: api.BatchSpec, total: int
+) -> batch_pb2.Batch:
+    """Seal the batch, unless more is to come."""
+    if spec.more_to_come:
+        return batch
+    response = await storage.SealBatch(inner.SealBatchRequest(batch_id=_id_of(batch), total=total))
     return response.batch
+
+
+def _id_of(batch: batch_pb2.Batch) -> str:
+    return batch.name.removeprefix("batches/")

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from imagemill.settings.service_groups import Gateway
 
 LEAST_WINDOW = 256
 
@@ -21,3 +25,16 @@ class GatewaySettings:
     """The largest number of items in flight; it bounds what a crash repeats."""
     window_s: float = 2.0
     """Seconds of measured throughput that are kept in flight between those bounds."""
+    reflection: bool = True
+    """Whether generic clients can ask for the descriptions of the API; they say no more than the published protos."""
+
+    @classmethod
+    def of(cls, told: Gateway) -> GatewaySettings:
+        """Return the settings of a gateway that is told this."""
+        return cls(
+            told.listen,
+            told.storage_target,
+            least_window=told.least_window,
+            largest_window=told.largest_window,
+            reflection=told.reflection,
+        )

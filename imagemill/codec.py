@@ -39,6 +39,9 @@ def recipe_mapping(message: recipe_pb2.Recipe) -> dict[str, object]:
     mapping: dict[str, object] = {"variants": [_variant_mapping(variant) for variant in message.variants]}
     if message.metadata:
         mapping["metadata"] = _word(recipe_pb2.Recipe.Metadata.Name(message.metadata), "METADATA_")
+    if message.color_profile:
+        name = recipe_pb2.Recipe.ColorProfile.Name(message.color_profile)
+        mapping["color_profile"] = _word(name, "COLOR_PROFILE_")
     return mapping
 
 
@@ -55,9 +58,11 @@ def recipe_message(mapping: Mapping[str, object]) -> recipe_pb2.Recipe:
     """The message of a valid recipe's canonical mapping."""
     variants = cast("Iterable[Mapping[str, object]]", mapping["variants"])
     metadata = f"METADATA_{mapping.get('metadata', 'strip')}".upper()
+    color_profile = f"COLOR_PROFILE_{mapping.get('color_profile', 'convert')}".upper()
     return recipe_pb2.Recipe(
         variants=[_variant_message(variant) for variant in variants],
         metadata=recipe_pb2.Recipe.Metadata.Value(metadata),
+        color_profile=recipe_pb2.Recipe.ColorProfile.Value(color_profile),
     )
 
 
@@ -84,12 +89,14 @@ def failure_message(failure: Failure | None) -> batch_pb2.Failure | None:
     """A failure's message."""
     if failure is None:
         return None
-    return batch_pb2.Failure(code=failure.code, message=failure.message, http_status=failure.http_status or 0)
+    return batch_pb2.Failure(
+        code=failure.code, message=failure.message, http_status=failure.http_status or 0, tries=failure.tries
+    )
 
 
 def failure_value(message: batch_pb2.Failure) -> Failure:
     """A failure from its message."""
-    return Failure(FailureCode(message.code), message.message, message.http_status or None)
+    return Failure(FailureCode(message.code), message.message, message.http_status or None, message.tries)
 
 
 def original_message(original: Original | None) -> batch_pb2.Original | None:
@@ -107,6 +114,8 @@ def original_message(original: Original | None) -> batch_pb2.Original | None:
         warnings=original.warnings,
         key=original.key,
         http_status=original.http_status,
+        tries=original.tries,
+        undecodable_key=original.undecodable_key,
     )
 
 
@@ -117,12 +126,14 @@ def original_value(message: batch_pb2.Original) -> Original:
         size_bytes=message.size_bytes,
         format=message.format,
         http_status=message.http_status,
+        tries=message.tries,
         width=message.width,
         height=message.height,
         mode=message.mode,
         exif=dict(message.exif),
         warnings=tuple(message.warnings),
         key=message.key,
+        undecodable_key=message.undecodable_key,
     )
 
 
@@ -150,11 +161,19 @@ def _timings_message(timings: Timings | None) -> batch_pb2.Timings | None:
         resize_ms=timings.resize_ms,
         encode_ms=timings.encode_ms,
         store_ms=timings.store_ms,
+        cpu_ms=timings.cpu_ms,
     )
 
 
 def _timings_value(message: batch_pb2.Timings) -> Timings:
-    return Timings(message.download_ms, message.decode_ms, message.resize_ms, message.encode_ms, message.store_ms)
+    return Timings(
+        message.download_ms,
+        message.decode_ms,
+        message.resize_ms,
+        message.encode_ms,
+        message.store_ms,
+        message.cpu_ms,
+    )
 
 
 def facts_value(message: batch_pb2.Item | messages_pb2.ItemEvent) -> Facts:
@@ -236,6 +255,7 @@ def batch_message(batch: Batch, *, rate: float = 0.0) -> batch_pb2.Batch:
         labels=batch.labels,
         priority=batch.priority,
         keep_originals=batch.keep_originals,
+        keep_undecodable=batch.keep_undecodable,
         revision=batch.revision,
         progress=_progress_message(batch, rate),
         create_time=timestamp(batch.created_at),

@@ -8,7 +8,7 @@ import sys
 from io import TextIOWrapper
 from typing import NoReturn
 
-from imagemill.cli.output import open_missing_streams
+from imagemill.cli.output import give_up_output, open_missing_streams, tell_error
 
 
 def main() -> NoReturn:
@@ -28,21 +28,41 @@ def main() -> NoReturn:
 
 def _run() -> int:
     try:
-        from imagemill.cli.app import app
+        from imagemill.cli.app import run_words
 
-        app()
+        return run_words()
     except KeyboardInterrupt:
         return 130
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 0
-    return 0
+    except SystemExit:
+        # Rich's, which prints the help: its reader went away, and has what it wanted.
+        return 0
+    except OSError as error:
+        if error.filename is None and error.errno is not None and not sys.stdout.closed:
+            return give_up_output(error)
+        return _unforeseen()
+    except Exception:
+        return _unforeseen()
+
+
+def _unforeseen() -> int:
+    """Say that the fault is ours, and put what a report of it needs into a file."""
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="imagemill-", suffix=".txt", delete=False, encoding="utf-8") as file:
+        traceback.print_exc(file=file)
+    tell_error(f"Something went wrong in the command itself. Please report it with the file {file.name}.")
+    return 70
 
 
 def _leave(code: int) -> NoReturn:
     """End the process. Everything is closed by now, and the interpreter's own clearing up takes 0.15 s."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            code = code or 1
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        code = give_up_output(error) or code
+    try:
+        sys.stderr.flush()
+    except OSError:
+        code = code or 1
     os._exit(code)

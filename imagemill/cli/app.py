@@ -2,163 +2,74 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from textwrap import indent
 
-from cyclopts import App, CoercionError, CycloptsError, MissingArgumentError, Parameter, Token
+from cyclopts import App, CycloptsError, Group, Parameter
 
 from imagemill import __version__
+from imagemill.cli import arguments as a
+from imagemill.cli.batch_commands import BATCH_COMMANDS
+from imagemill.cli.complaints import complaint
+from imagemill.cli.exits import CommandError, ExitCode
+from imagemill.cli.output import tell_error
+from imagemill.cli.setting_options import MillWords, RunWords
+from imagemill.cli.settings_app import settings_app
 
-
-def _in_a_sentence(error: CycloptsError) -> str:
-    if isinstance(error, MissingArgumentError) and error.argument is not None and error.argument.name == "--out":
-        return "imagemill: Say where the results go: -o pictures."
-    if isinstance(error, CoercionError) and error.msg:
-        # One of ours, from a converter below: it names the option already.
-        return f"imagemill: {error.msg}"
-    return f"imagemill: {error}"
-
-
-def _whole_number(kind: type, tokens: Sequence[Token]) -> int:
-    """Read a whole number; the parser's own way would take 16.9 for 16."""
-    (token,) = tokens
-    try:
-        return int(token.value)
-    except ValueError:
-        raise ValueError(f"{token.keyword} {token.value}: give a whole number.") from None
-
-
-def _folder(kind: type, tokens: Sequence[Token]) -> Path:
-    """Read a folder; an empty word, such as an unset variable makes, would mean the present one."""
-    (token,) = tokens
-    if not token.value:
-        raise ValueError(f"{token.keyword} is empty; say where the results go: {token.keyword} pictures.")
-    return Path(token.value)
-
+HERE = Group.create_ordered("A list, worked off here and now")
+SERVER = Group.create_ordered("A mill as a server, and its batches")
+REST = Group.create_ordered("Further")
 
 app = App(
     name="imagemill",
     help="A list of image URLs in, finished pictures out, every item accounted for.",
+    help_epilogue="Each command explains itself, with examples: imagemill run --help",
     version=__version__,
-    error_formatter=_in_a_sentence,
     help_format="plaintext",
     # A switch that is off, or an empty list, needs no words.
     default_parameter=Parameter(show_default=lambda value: str(value) if value else None),
+    group_commands=REST,
 )
 
-Sources = Annotated[
-    str,
-    Parameter(
-        help="One list file with a URL per line, - for standard input, or URLs. Example: urls.txt",
-        allow_leading_hyphen=True,
-    ),
-]
-Out = Annotated[
-    Path,
-    Parameter(
-        name=["--out", "-o"],
-        converter=_folder,
-        help="The folder for pictures, manifest.csv and report.json; made when missing. Example: -o pictures",
-    ),
-]
-RecipeName = Annotated[
-    str,
-    Parameter(
-        help="What is made of each picture: standard, half, dataset-256, or a file. Example: --recipe recipe.yaml"
-    ),
-]
-AllowNet = Annotated[
-    tuple[str, ...],
-    Parameter(
-        negative="",
-        help="A private network that URLs may lead to; may be given several times. Example: --allow-net 10.0.0.0/8",
-    ),
-]
-Concurrency = Annotated[
-    int,
-    Parameter(
-        converter=_whole_number,
-        help="Downloads at a time, over all hosts; --per-host bounds those from one. Example: --concurrency 16",
-    ),
-]
-PerHost = Annotated[
-    int,
-    Parameter(
-        converter=_whole_number,
-        help="Connections to one host at a time; a list from a single host is bound by it. Example: --per-host 16",
-    ),
-]
-Timeout = Annotated[float, Parameter(help="Seconds that one download may take. Example: --timeout 60")]
-Retries = Annotated[
-    int,
-    Parameter(
-        converter=_whole_number,
-        help="Further attempts after trouble that may pass. Where it may pass at once (503, a broken connection), each "
-        "attempt makes up to two quick tries more: up to 3 requests an attempt. Example: --retries 5",
-    ),
-]
-Children = Annotated[
-    int | None,
-    Parameter(
-        converter=_whole_number,
-        help="Rendering processes; as many as there are cores if not given. Example: --children 4",
-    ),
-]
-KeepOriginals = Annotated[
-    bool,
-    Parameter(negative="", help="Keep the downloaded files in OUT/.imagemill. Example: --keep-originals"),
-]
-DurabilityChoice = Annotated[
-    Literal["process", "power"],
-    Parameter(
-        help="What finished work survives: the end of any process, or a power cut too (slower). "
-        "Example: --durability power"
-    ),
-]
-RetryFailed = Annotated[
-    bool,
-    Parameter(negative="", help="Try again what failed in an earlier run of this list. Example: --retry-failed"),
-]
-Json = Annotated[
-    bool,
-    Parameter(
-        negative="",
-        help="One JSON object per change on standard output, nothing else. Example: --json | jq",
-    ),
-]
-Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", help="Show only errors. Example: -q")]
-Verbose = Annotated[
-    bool,
-    Parameter(
-        name=["--verbose", "-v"],
-        negative="",
-        help="Show the log on standard error. Example: -v 2>log",
-    ),
-]
+
+def run_words(words: Sequence[str] | None = None) -> int:
+    """Do what the words ask for, those of this process if None, and return the exit code."""
+    try:
+        result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        tell_error(complaint(error))
+        return ExitCode.USAGE
+    except CommandError as error:
+        tell_error(error.message)
+        return error.code
+    return int(result) if isinstance(result, int) else ExitCode.OK
 
 
-@app.command
+@app.command(
+    group=HERE,
+    help_epilogue="""Examples:
+  imagemill run urls.txt -o pictures
+  imagemill run urls.txt -o pictures --recipe dataset-256 --retry-failed
+  zcat urls.txt.gz | imagemill run - -o pictures --json""",
+)
 def run(
-    *sources: Sources,
-    out: Out,
-    recipe: RecipeName = "standard",
-    allow_net: AllowNet = (),
-    concurrency: Concurrency = 50,
-    per_host: PerHost = 8,
-    timeout: Timeout = 30.0,
-    retries: Retries = 3,
-    children: Children = None,
-    keep_originals: KeepOriginals = False,
-    durability: DurabilityChoice = "process",
-    retry_failed: RetryFailed = False,
-    json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
+    *sources: a.Sources,
+    out: a.Out,
+    start_at: a.StartAt = 1,
+    retry_failed: a.RetryFailed = False,
+    json: a.Json = False,
+    quiet: a.Quiet = False,
+    verbose: a.Verbose = False,
+    told: RunWords = RunWords(),
 ) -> int:
     """Fetch the pictures of a list and render them.
 
     Run the same command again after an interruption: it goes on where it stopped.
+
+    Most options can be set elsewhere, too: imagemill settings --help.
     """
     # Here, not above: help must not wait for what only a run needs.
     from imagemill.cli.options import RunOptions
@@ -167,15 +78,8 @@ def run(
     options = RunOptions(
         sources=sources,
         out=out,
-        recipe=recipe,
-        allow_net=allow_net,
-        concurrency=concurrency,
-        per_host=per_host,
-        timeout=timeout,
-        retries=retries,
-        children=children,
-        keep_originals=keep_originals,
-        durability=durability,
+        start_at=start_at,
+        told=told.sources,
         retry_failed=retry_failed,
         json=json,
         quiet=quiet,
@@ -184,9 +88,70 @@ def run(
     return int(run_command(options))
 
 
-@app.command
-def demo(*, out: Out = Path("demo"), verbose: Verbose = False) -> int:
+@app.command(group=HERE, help_epilogue="Examples:\n  imagemill demo\n  imagemill demo -o somewhere -v")
+def demo(*, out: a.Out = Path("demo"), verbose: a.Verbose = False) -> int:
     """Show a run on a local server with about 60 good pictures and some trouble."""
     from imagemill.cli.demo import demo_command
 
     return int(demo_command(out, verbose=verbose))
+
+
+@app.command(
+    group=SERVER,
+    sort_key=0,
+    help_epilogue="""Examples:
+  imagemill up
+  imagemill up --data /srv/mill --listen 127.0.0.1:50052 --concurrency 100""",
+)
+def up(
+    *,
+    data: a.Data = None,
+    listen: a.Listen = a.DEFAULT_TARGET,
+    quiet: a.Quiet = False,
+    verbose: a.Verbose = False,
+    told: MillWords = MillWords(),
+) -> int:
+    """Run a mill that takes in batches until it is stopped.
+
+    The other commands of this group hand batches in and look after them. Each
+    batch's pictures, manifest.csv and report.json appear in a folder of its own,
+    DATA/pictures/BATCH. What is unfinished when the mill stops, however it stops,
+    goes on at the next start with the same --data.
+    """
+    from imagemill.cli.options import UpOptions
+    from imagemill.cli.up import up_command
+
+    options = UpOptions(
+        data=data or _data_home(),
+        listen=listen,
+        told=told.sources,
+        quiet=quiet,
+        verbose=verbose,
+    )
+    return int(up_command(options))
+
+
+def _data_home() -> Path:
+    # The XDG Base Directory Specification: a relative path is to be ignored.
+    given = Path(os.environ.get("XDG_DATA_HOME", ""))
+    return (given if given.is_absolute() else Path.home() / ".local" / "share") / "imagemill"
+
+
+@app.command(
+    group=REST,
+    help_epilogue="""Examples:
+  source <(imagemill completion bash)
+  imagemill completion zsh > ~/.zfunc/_imagemill
+  imagemill completion fish > ~/.config/fish/completions/imagemill.fish""",
+)
+def completion(shell: a.Shell) -> int:
+    """Write what makes a shell complete this command's words, to standard output."""
+    sys.stdout.write(f"{app.generate_completion(shell=shell)}\n")
+    return ExitCode.OK
+
+
+settings_app.group = REST
+app.command(settings_app)
+
+for place, (command, examples) in enumerate(BATCH_COMMANDS, 1):
+    app.command(command, group=SERVER, sort_key=place, help_epilogue=f"Examples:\n{indent(examples, '  ')}")

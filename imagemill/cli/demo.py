@@ -16,8 +16,10 @@ from imagemill.cli.exits import CommandError, ExitCode
 from imagemill.cli.options import RunOptions
 from imagemill.cli.output import tell, tell_error
 from imagemill.cli.run import run_command
+from imagemill.cli.setting_options import asked
 from imagemill.domain.names import picture_name
 from imagemill.domain.presets import DEFAULT_PRESET, PRESETS
+from imagemill.settings.loading import Sources
 
 MARKER = ".imagemill-demo.json"
 """Lists what a demo makes in its folder, so that the next one deletes that and nothing else."""
@@ -41,8 +43,12 @@ def _show(out: Path, lines: list[Line], verbose: bool) -> ExitCode:
     _prepare(out, lines)
     tell(f"A server on this machine offers {len(lines)} pictures, ten of them with something special about them.")
     tell(f"$ imagemill run {out / LIST} -o {out} --allow-net {ALLOWED_NET} --retries {RETRIES}\n")
+    # Whatever else is set on this machine, the demo goes as planned.
     options = RunOptions(
-        sources=(str(out / LIST),), out=out, allow_net=(ALLOWED_NET,), retries=RETRIES, verbose=verbose
+        sources=(str(out / LIST),),
+        out=out,
+        told=Sources((asked("allow_nets", ALLOWED_NET), asked("retries", str(RETRIES))), environ={}, folder=None),
+        verbose=verbose,
     )
     code = run_command(options)
     # Some lines are meant to fail, which makes 1 the right answer of the run itself.

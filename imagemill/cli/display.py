@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Protocol, TextIO, cast
 
 from imagemill.cli.exits import ExitCode
+from imagemill.cli.json_lines import json_text
 from imagemill.cli.output import LastingStream
 from imagemill.cli.progress import RunProgress, duration_text
 from imagemill.cli.records import batch_record, item_record
@@ -56,7 +59,7 @@ class PlainDisplay:
             self._write(f"read {self._progress.sent:,} of {self._progress.expected:,} entries")
 
     def updated(self, update: BatchUpdate) -> None:
-        """Write a line when one is due; heartbeats count, so that silence has an upper bound."""
+        """Write a line when one is due."""
         if self._due() or update.kind == BatchUpdate.KIND_END:
             self._write(progress_line(self._progress))
 
@@ -103,19 +106,22 @@ class JsonDisplay(QuietDisplay):
         lines = [{"type": "item", **item_record(item)} for item in update.items]
         if update.HasField("batch"):
             lines.append({"type": "batch", **batch_record(update.batch)})
-        self._stream.write("".join(_json_line(line) for line in lines))
+        self._stream.write("".join(f"{json_text(line, self._stream)}\n" for line in lines))
         self._stream.flush()
 
     def end(self, code: ExitCode, error: str | None = None) -> None:
         """Write how it ended, with the sentence that standard error got."""
         line: dict[str, object] = {"type": "end", "exit_code": int(code)}
-        self._write(_json_line(line | ({"error": error} if error else {})).rstrip("\n"))
+        self._write(json_text(line | ({"error": error} if error else {}), self._stream))
 
 
-def open_display(*, as_json: bool, quiet: bool, verbose: bool) -> Display:
-    """Choose the display: live only where somebody looks at it and no log lines run through it."""
+def open_display(*, as_json: bool, quiet: bool, verbose: bool, lasting: bool = True) -> Display:
+    """Choose the display: live only where somebody looks at it and no log lines run through it.
+
+    `lasting` is whether the work goes on when standard output can't be written any more; else that is an `OSError`.
+    """
     # It has all of TextIO that is used here.
-    stream = cast("TextIO", LastingStream(sys.stdout))
+    stream = cast("TextIO", LastingStream(sys.stdout)) if lasting else sys.stdout
     if as_json:
         return JsonDisplay(stream)
     if quiet:
@@ -126,6 +132,22 @@ def open_display(*, as_json: bool, quiet: bool, verbose: bool) -> Display:
         if can_move_cursor(stream):
             return LiveDisplay(stream)
     return PlainDisplay(stream)
+
+
+@asynccontextmanager
+async def kept_talking(display: Display) -> AsyncIterator[None]:
+    """Let a display that writes lines do so while nothing changes, too, so that its silence has an upper bound."""
+
+    async def remind() -> None:
+        while True:
+            await asyncio.sleep(LINE_EVERY_S)
+            display.updated(BatchUpdate(kind=BatchUpdate.KIND_HEARTBEAT))
+
+    reminding = asyncio.create_task(remind())
+    try:
+        yield
+    finally:
+        reminding.cancel()
 
 
 def progress_line(progress: RunProgress) -> str:
@@ -140,7 +162,3 @@ def progress_line(progress: RunProgress) -> str:
         if count:
             parts.append(f"{count:,} {word}")
     return " · ".join(parts)
-
-
-def _json_line(line: dict[str, object]) -> str:
-    return json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n"

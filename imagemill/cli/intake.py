@@ -9,6 +9,7 @@ from pathlib import Path
 
 from imagemill.cli.display import Display
 from imagemill.cli.exits import CommandError
+from imagemill.cli.labels import INPUT_DIGEST, INPUT_LINES, INPUT_NAME, labels_of
 from imagemill.cli.options import RunOptions
 from imagemill.cli.progress import RunProgress
 from imagemill.cli.sources import Digest, SourceList, Survey
@@ -16,11 +17,6 @@ from imagemill.client import MillClient
 from imagemill.domain.recipe import Recipe
 from imagemill.v1.batch_pb2 import Batch
 from imagemill.v1.batch_service_pb2 import ItemSource
-
-INPUT_NAME = "input-name"
-INPUT_DIGEST = "input-sha256"
-INPUT_LINES = "input-lines"
-"""Labels of the batch, from which a later run sees whether its input is still the same."""
 
 FINAL = (Batch.STATE_COMPLETED, Batch.STATE_CANCELLED)
 
@@ -42,8 +38,7 @@ class Job:
     @property
     def labels(self) -> dict[str, str]:
         """What the batch remembers of its input."""
-        name = self.sources.name.encode(errors="replace").decode()
-        return {INPUT_NAME: name, INPUT_DIGEST: self.survey.digest, INPUT_LINES: str(self.survey.lines)}
+        return labels_of(self.sources, self.survey)
 
 
 class Intake:
@@ -72,6 +67,10 @@ class Intake:
         return await self._submitted()
 
     async def _taken_up_again(self, batch: Batch) -> Batch:
+        if self._job.options.values.keep_undecodable and not batch.keep_undecodable:
+            self._display.say(
+                "--keep-undecodable comes too late: this list was begun without it. Run it into another folder."
+            )
         if self._job.options.retry_failed:
             batch = await self._failed_again(batch)
         self._progress.batch = batch
@@ -99,7 +98,8 @@ class Intake:
             request_id=self._job.batch_id,
             display_name=Path(self._job.labels[INPUT_NAME]).name,
             labels=self._job.labels,
-            keep_originals=self._job.options.keep_originals,
+            keep_originals=self._job.options.values.keep_originals,
+            keep_undecodable=self._job.options.values.keep_undecodable,
             on_sent=self._note_sent,
         )
 
@@ -137,7 +137,7 @@ def _what_changed(job: Job, batch: Batch, input_changed: bool, recipe_changed: b
             f"the list has changed (then {name} with {entries}, now {job.sources.name} with {job.survey.lines:,})."
         )
     if recipe_changed:
-        sentences.append(f"the recipe has changed (now {job.options.recipe}).")
+        sentences.append(f"the recipe has changed (now {job.options.values.recipe}).")
     return " ".join(sentences) or "it was made by other means."
 
 

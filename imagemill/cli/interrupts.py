@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
-from imagemill.cli.exits import ExitCode
+from imagemill.cli.exits import CommandError, ExitCode
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 LONGEST_STOP_S = 1.9
 """A mill that has not drained by then is left as it is: nothing is lost, its items are claimed again."""
@@ -68,6 +73,28 @@ class Interrupts:
             self._last_words()
         finally:
             os._exit(self.code)
+
+
+async def interruptible(work: Awaitable[T], on_first: Callable[[], None], words: Callable[[], str]) -> T:
+    """Await `work`, which a signal cancels; `on_first` is called at once, and `words` say how things stand.
+
+    Raises:
+        CommandError: a signal came; with `words` and its exit code.
+    """
+
+    def last_words() -> None:
+        # Straight to the descriptor: whatever hangs may hold a lock of the streams.
+        os.write(2, f"imagemill: {words()}\n".encode())
+
+    with Interrupts(on_first, last_words) as interrupts:
+        try:
+            return await work
+        except (Exception, asyncio.CancelledError) as error:
+            if interrupts.code is None:
+                raise
+            unforeseen = None if isinstance(error, asyncio.CancelledError) else error
+            log.info("Stopped by a signal.", exc_info=unforeseen)
+            raise CommandError(words(), interrupts.code) from None
 
 
 def _end_quietly(number: int, frame: object) -> None:

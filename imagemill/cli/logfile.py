@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sys
-import threading
 from collections.abc import Callable
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from sys import UnraisableHookArgs
-
-LARGEST_LOG = 5_000_000
-"""Bytes; one older file of that size is kept."""
-
-_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
-_LOGGER = logging.getLogger(__name__)
-
+from imagemill.cli.exits import CommandError
+from imagemill.runtime.logs import start_logging
+from imagemill.settings.groups import Logging
 
 ALARMS = {
     "database_away": "The mill's records can't be written: its disk may be full. It waits, and goes on by itself "
@@ -44,27 +34,15 @@ class Alarms(logging.Handler):
             self._tell(ALARMS[action])
 
 
-def start_logging(path: Path, *, to_stderr: bool) -> None:
-    """Send everything that is logged, warned or lost in threads to `path`, and nothing of it to the terminal.
+def start_log(path: Path, settings: Logging, *, to_stderr: bool) -> None:
+    """Begin the mill's log, at `path` and with `to_stderr` on standard error as well.
 
-    With `to_stderr` the log goes there as well.
+    Raises:
+        CommandError: the file can't be written.
     """
-    handlers: list[logging.Handler] = [
-        RotatingFileHandler(path, maxBytes=LARGEST_LOG, backupCount=1, encoding="utf-8", delay=True)
-    ]
-    if to_stderr:
-        handlers.append(logging.StreamHandler(sys.stderr))
-    logging.basicConfig(level=logging.INFO, format=_FORMAT, handlers=handlers, force=True)
-    logging.captureWarnings(True)
-    # A full disk must not fill the terminal with tracebacks of the logging itself.
-    logging.raiseExceptions = False
-    sys.unraisablehook = _log_unraisable
-    threading.excepthook = _log_thread_failure
-
-
-def _log_unraisable(lost: UnraisableHookArgs) -> None:
-    _LOGGER.error("An error was lost in clearing up: %r", lost.object, exc_info=lost.exc_value)
-
-
-def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:
-    _LOGGER.error("A thread died: %s", failure.thread, exc_info=failure.exc_value)
+    try:
+        start_logging(path, to_stderr=to_stderr, level=settings.log_level, form=settings.log_format)
+    except OSError as error:
+        raise CommandError(
+            f"The log {path} can't be written: {error.strerror}; name another with --log-file."
+        ) from error

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from imagemill.cli.records import TIMINGS, picture_path, state_name
+from imagemill.cli.records import TIMINGS, picture_path, state_name, undecodable_path
 from imagemill.v1.batch_pb2 import Item
 
 FIXED_COLUMNS = (
@@ -20,6 +20,7 @@ FIXED_COLUMNS = (
     "error_message",
     "http_status",
     "attempts",
+    "tries",
     "sha256",
     "bytes",
     "format",
@@ -28,6 +29,7 @@ FIXED_COLUMNS = (
     "duplicate_of",
     *TIMINGS,
     "warnings",
+    "undecodable",
 )
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -85,6 +87,7 @@ def row(item: Item, variants: Sequence[str]) -> list[object]:
         item.failure.message,
         item.failure.http_status or original.http_status or "",
         item.attempts,
+        original.tries or item.failure.tries or "",
         original.sha256,
         original.size_bytes or "",
         original.format,
@@ -93,6 +96,7 @@ def row(item: Item, variants: Sequence[str]) -> list[object]:
         item.duplicate_of if item.HasField("duplicate_of") else "",
         *_timings(item),
         safe_cell("; ".join(original.warnings)),
+        undecodable_path(item),
         *_pictures(item, variants),
     ]
 
@@ -104,9 +108,7 @@ def safe_cell(text: str) -> str:
 
 
 def _timings(item: Item) -> list[object]:
-    if not item.HasField("timings"):
-        return [""] * len(TIMINGS)
-    return [f"{getattr(item.timings, name):.1f}" for name in TIMINGS]
+    return [f"{value:.1f}" if (value := getattr(item.timings, name)) else "" for name in TIMINGS]
 
 
 def _pictures(item: Item, variants: Sequence[str]) -> list[str]:

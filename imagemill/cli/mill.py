@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from imagemill.cli.exits import CommandError
-from imagemill.cli.options import RunOptions
+from imagemill.cli.options import RunOptions, UpOptions
+from imagemill.runtime.logs import set_level
+from imagemill.settings.groups import MillSettings
+from imagemill.settings.live import LiveSettings
+from imagemill.settings.loading import Resolved
+
+T = TypeVar("T")
 
 
 class Mill(Protocol):
@@ -27,6 +34,14 @@ class Mill(Protocol):
         """Return the file behind a picture's key."""
 
 
+class ServingMill(Mill, Protocol):
+    """A running mill that is reached from outside."""
+
+    @property
+    def store_target(self) -> str:
+        """Where the calls that only read are answered inside, in gRPC's notation."""
+
+
 MillOpener = Callable[[RunOptions], AbstractAsyncContextManager[Mill]]
 
 
@@ -37,30 +52,70 @@ async def open_embedded(options: RunOptions) -> AsyncIterator[Mill]:
     Raises:
         CommandError: another command works in the folder, its state can't be read, or the machine is too small.
     """
+    async with _opened(options.settings, options.state_folder, "", folder=options.out, option="--out") as mill:
+        yield mill
+
+
+@asynccontextmanager
+async def open_server(options: UpOptions) -> AsyncIterator[ServingMill]:
+    """Run the whole mill in this process tree, its state in the data folder, its API where it is to listen.
+
+    Raises:
+        CommandError: what `open_embedded` raises, and when the address can't be listened on.
+    """
+    async with _opened(
+        options.settings, options.state_folder, options.listen, folder=options.data, option="--data"
+    ) as mill:
+        yield mill
+
+
+@asynccontextmanager
+async def _opened(
+    told: Resolved[MillSettings], home: Path, listen: str, *, folder: Path, option: str
+) -> AsyncIterator[ServingMill]:
+    from processor_svc.pool import PoolSettings, RenderPool
+
+    live = LiveSettings[MillSettings](told)
+    # The processes come up while this one reads the rest of the mill, which takes as long.
+    pool = RenderPool(PoolSettings(children=told.values.children)).begin()
     # Heavy: whoever only asks for help must not wait for it.
-    from imagemill.embedded import EmbeddedSettings, MachineTooSmall, MillInUse, StateUnreadable, open_mill
+    from imagemill.embedded import (
+        AddressUnusable,
+        EmbeddedSettings,
+        MachineTooSmall,
+        MillInUse,
+        StateUnreadable,
+        open_mill,
+    )
 
     # All is imported and stays: from here on there is garbage, and only new things need be searched for it.
     gc.freeze()
     gc.enable()
-    settings = EmbeddedSettings(
-        home=options.state_folder,
-        allow_nets=options.allow_net,
-        downloads=options.concurrency,
-        per_host=options.per_host,
-        timeout_s=options.timeout,
-        retries=options.retries,
-        children=options.children,
-        durability=options.durability,
-    )
+    settings = EmbeddedSettings.of(home, told.values, listen)
     try:
-        async with open_mill(settings) as mill:
-            yield mill
+        with live.values.followed_by(lambda values: set_level(values.log_level)):
+            async with open_mill(settings, pool, live) as mill:
+                yield mill
     except MachineTooSmall as error:
         raise CommandError(str(error)) from error
+    except AddressUnusable as error:
+        raise CommandError(f"{error} Choose another address with --listen.") from error
     except MillInUse as error:
         raise CommandError(
-            f"Another imagemill is at work in {options.out}. Wait for it, or give another folder with --out."
+            f"Another imagemill is at work in {folder}. Wait for it, or give another folder with {option}."
         ) from error
     except StateUnreadable as error:
-        raise CommandError(f"{error} Delete that folder to start over, or give another one with --out.") from error
+        raise CommandError(f"{error} Delete that folder to start over, or give another one with {option}.") from error
+
+
+async def alongside(failed: Awaitable[None], work: Coroutine[Any, Any, T]) -> T:
+    """Await `work` for as long as the mill lives; raises what the mill died of."""
+    task, death = asyncio.ensure_future(work), asyncio.ensure_future(failed)
+    try:
+        await asyncio.wait({task, death}, return_when=asyncio.FIRST_COMPLETED)
+        if death.done():
+            death.result()
+        return await task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

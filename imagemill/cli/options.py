@@ -1,37 +1,40 @@
-"""The options of `imagemill run`, checked before anything is touched."""
+"""The options of the commands, checked before anything is touched."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import ip_interface, ip_network
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TypeVar
 
 from imagemill.cli.exits import CommandError
+from imagemill.settings.groups import BatchSettings, MillSettings, RunSettings
+from imagemill.settings.loading import Resolved, Sources, load
+from imagemill.settings.problems import SettingsError
 
-Durability = Literal["process", "power"]
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """What the user asked for; `timeout` in seconds, `children` None for one per core."""
+@dataclass(frozen=True, kw_only=True)
+class MillOptions:
+    """How a mill that the command opens works, and how much it says."""
+
+    told: Sources = Sources()
+    """What the command line says of settings, and where else to look for them."""
+    quiet: bool = False
+    verbose: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(MillOptions):
+    """What `imagemill run` is asked for."""
 
     sources: tuple[str, ...]
     out: Path
-    recipe: str = "standard"
-    allow_net: tuple[str, ...] = ()
-    concurrency: int = 50
-    per_host: int = 8
-    timeout: float = 30.0
-    retries: int = 3
-    children: int | None = None
-    keep_originals: bool = False
-    durability: Durability = "process"
+    start_at: int = 1
     retry_failed: bool = False
     json: bool = False
-    quiet: bool = False
-    verbose: bool = False
 
     @property
     def state_folder(self) -> Path:
@@ -39,43 +42,105 @@ class RunOptions:
         return self.out / ".imagemill"
 
     def check(self) -> None:
-        """Refuse what can't be meant.
+        """Refuse what can't be meant. Raises `CommandError`."""
+        refuse_unknown_options("run", self.sources)
+        check_start(self.start_at)
+        _ = self.settings
 
-        Raises:
-            CommandError: names the option, what is wrong with its value and what is allowed.
-        """
-        _refuse_unknown_options(self.sources)
-        _between("--concurrency", self.concurrency, 1, 1000, "downloads at a time")
-        _between("--per-host", self.per_host, 1, 1000, "connections to one host")
-        _between("--timeout", self.timeout, 1, 3600, "seconds for one download")
-        _between("--retries", self.retries, 0, 20, "further attempts")
-        if self.children is not None:
-            _between("--children", self.children, 1, 256, "rendering processes")
-        for network in self.allow_net:
-            _check_network(network)
+    @cached_property
+    def settings(self) -> Resolved[RunSettings]:
+        """The settings, and where each comes from; found when they are first asked for. Raises `CommandError`."""
+        return load_settings(RunSettings, self.told)
+
+    @property
+    def values(self) -> RunSettings:
+        """The settings."""
+        return self.settings.values
 
 
-def _between(option: str, value: float, lowest: int, highest: int, meaning: str) -> None:
+@dataclass(frozen=True, kw_only=True)
+class UpOptions(MillOptions):
+    """What `imagemill up` is asked for."""
+
+    data: Path
+    listen: str
+
+    @property
+    def state_folder(self) -> Path:
+        """Where the mill keeps its records and the stored pictures."""
+        return self.data / "state"
+
+    @property
+    def pictures(self) -> Path:
+        """Where each batch has a folder of its own with what its owner wants."""
+        return self.data / "pictures"
+
+    @property
+    def log(self) -> Path:
+        """The mill's log."""
+        return self.settings.values.log_file or self.data / "mill.log"
+
+    def check(self) -> None:
+        """Refuse what can't be meant. Raises `CommandError`."""
+        _ = self.settings
+
+    @cached_property
+    def settings(self) -> Resolved[MillSettings]:
+        """The settings, and where each comes from; found when they are first asked for. Raises `CommandError`."""
+        return load_settings(MillSettings, self.told)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmitOptions:
+    """What `imagemill submit` is asked for."""
+
+    sources: tuple[str, ...]
+    to: str
+    told: Sources = Sources()
+    name: str = ""
+    priority: int = 10
+    batch_id: str = ""
+    request_id: str = ""
+    start_at: int = 1
+    watch: bool = False
+    json: bool = False
+
+    def check(self) -> None:
+        """Refuse what can't be meant. Raises `CommandError`."""
+        refuse_unknown_options("submit", self.sources)
+        check_start(self.start_at)
+        _ = self.values
+        check_range("--priority", self.priority, 1, 100, "weight against other batches")
+
+    @cached_property
+    def values(self) -> BatchSettings:
+        """The settings of the new batch. Raises `CommandError`."""
+        return load_settings(BatchSettings, self.told).values
+
+
+def check_range(option: str, value: float, lowest: int, highest: int, meaning: str) -> None:
+    """Refuse a number outside of what is allowed. Raises `CommandError`."""
     if not lowest <= value <= highest:
         raise CommandError(f"{option} {value:g}: {meaning}; give a number from {lowest:,} to {highest:,}.")
 
 
-def _refuse_unknown_options(sources: Sequence[str]) -> None:
+def check_start(line: int) -> None:
+    """Refuse a line before the first. Raises `CommandError`."""
+    if line < 1:
+        raise CommandError(f"--start-at {line}: lines are counted from 1.")
+
+
+def refuse_unknown_options(command: str, sources: Sequence[str]) -> None:
+    """Refuse a source that looks like an option. Raises `CommandError`."""
     # A lone hyphen is standard input, so the parser lets words with a hyphen through to here.
     for source in sources:
         if source.startswith("-") and source != "-":
-            raise CommandError(f"Unknown option {source}; imagemill run --help lists them all.")
+            raise CommandError(f"Unknown option {source}; imagemill {command} --help lists them all.")
 
 
-def _check_network(text: str) -> None:
+def load_settings(group: type[T], told: Sources) -> Resolved[T]:
+    """Return a group's settings. Raises `CommandError` with all that is wrong with them."""
     try:
-        ip_network(text)
-    except ValueError as error:
-        raise CommandError(f"--allow-net {text}: {_network_hint(text)}") from error
-
-
-def _network_hint(text: str) -> str:
-    try:
-        return f"the address has bits beyond the network's; {ip_interface(text).network} is likely meant."
-    except ValueError:
-        return "this is no network; write one like 10.0.0.0/8, 192.168.1.20 or fd00::/8."
+        return load(group, told)
+    except SettingsError as error:
+        raise CommandError("\n".join(error.problems)) from error

@@ -47,10 +47,7 @@ class LastingStream(io.TextIOBase):
         return self._stream.encoding
 
     def _drop_all(self, error: OSError) -> None:
-        # The descriptor itself is turned away, because the interpreter flushes it once more at its end.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self._stream.fileno())
-        os.close(nowhere)
+        _turn_away(self._stream)
         if not isinstance(error, BrokenPipeError) and self._stream is not sys.stderr:
             reason = error.strerror or "input/output error"
             tell_error(f"Standard output can't be written ({reason}); the command goes on without it.")
@@ -68,6 +65,25 @@ def open_missing_streams() -> None:
             # The lowest free number is taken, which is this one: those below are open.
             opened = os.open(os.devnull, os.O_RDWR)
             setattr(sys, name, os.fdopen(opened, mode, encoding="utf-8", closefd=False))
+
+
+def give_up_output(error: OSError) -> int:
+    """End the output of a command that has nothing else to do, and return its exit code.
+
+    A reader that went away has what it wanted (`imagemill list | head -1`); any other trouble is told.
+    """
+    _turn_away(sys.stdout)
+    if isinstance(error, BrokenPipeError):
+        return 0
+    tell_error(f"Standard output can't be written: {error.strerror or 'input/output error'}.")
+    return 74
+
+
+def _turn_away(stream: TextIO) -> None:
+    # The descriptor itself, because the interpreter flushes it once more at its end.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def tell(text: str) -> None:

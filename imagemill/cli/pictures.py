@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from imagemill.cli.exits import CommandError, ExitCode
-from imagemill.domain.names import picture_name
-from imagemill.v1.batch_pb2 import Item, Render
+from imagemill.cli.records import undecodable_path
+from imagemill.domain.names import UNDECODABLE, picture_name
+from imagemill.v1.batch_pb2 import Item
 
 _NO_LINKS = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS, errno.EINVAL}
 """What file systems say that have no hard links, or no more for this file."""
@@ -24,24 +25,28 @@ class PictureFolder:
     left over from an earlier list or recipe), else kept: somebody has changed the picture since.
     """
 
-    def __init__(self, out: Path, state_folder: Path, blob_path: Callable[[str], Path], since: float) -> None:
+    def __init__(self, out: Path, temporary: Path, blob_path: Callable[[str], Path], since: float) -> None:
         self._out = os.fspath(out)
-        self._temporary = os.fspath(state_folder / "placing.tmp")
+        self._temporary = os.fspath(temporary)
         self._blob_path = blob_path
         self._since = since
         self._placed = bytearray()
 
     def place(self, items: Iterable[Item]) -> None:
-        """Place every render of the succeeded among `items`; those placed before cost nothing.
+        """Place every render of the succeeded among `items`, and what was put aside of the failed.
+
+        Renders placed before cost nothing.
 
         Raises:
             CommandError: the folder can't be written, or a stored picture is gone.
         """
         for item in items:
+            if aside := undecodable_path(item):
+                self._place(item.original.undecodable_key, aside)
             if item.state != Item.STATE_SUCCEEDED or self._is_placed(item.index):
                 continue
             for render in item.renders:
-                self._place(item, render)
+                self._place(render.key, picture_name(item.index, item.source, render.variant, render.format))
             self._note(item.index)
 
     def _is_placed(self, index: int) -> bool:
@@ -53,10 +58,11 @@ class PictureFolder:
             self._placed.extend(bytes(index + 1024 - len(self._placed)))
         self._placed[index] = 1
 
-    def _place(self, item: Item, render: Render) -> None:
-        stored = os.fspath(self._blob_path(render.key))
-        name = picture_name(item.index, item.source, render.variant, render.format)
+    def _place(self, key: str, name: str) -> None:
+        stored = os.fspath(self._blob_path(key))
         try:
+            if name.startswith(f"{UNDECODABLE}/"):
+                os.makedirs(os.path.join(self._out, UNDECODABLE), exist_ok=True)
             self._link(stored, os.path.join(self._out, name))
         except OSError as error:
             raise _unplaceable(name, error) from error

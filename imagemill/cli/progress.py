@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from datetime import datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from imagemill.v1.batch_pb2 import Batch, Item, Progress
 from imagemill.v1.batch_service_pb2 import BatchUpdate
@@ -40,7 +43,7 @@ class RunProgress:
     @property
     def done(self) -> int:
         """Items that are final."""
-        return self.counts.succeeded + self.counts.failed + self.counts.skipped + self.counts.cancelled
+        return done(self.counts)
 
     @property
     def working(self) -> int:
@@ -53,6 +56,33 @@ class RunProgress:
         return self.counts.eta.ToTimedelta().total_seconds() if self.counts.HasField("eta") else None
 
 
+def done(counts: Progress) -> int:
+    """Return how many items are final."""
+    return counts.succeeded + counts.failed + counts.skipped + counts.cancelled
+
+
+def counts_text(counts: Progress) -> str:
+    """Say how the items of a batch stand: `60 items: 53 succeeded, 7 failed`."""
+    working = counts.queued + counts.downloading + counts.downloaded + counts.processing
+    parts = [f"{counts.succeeded:,} succeeded"]
+    for count, word in (
+        (counts.failed, "failed"),
+        (counts.skipped, "skipped"),
+        (counts.cancelled, "cancelled"),
+        (working, "at work"),
+        (counts.pending, "waiting"),
+    ):
+        if count:
+            parts.append(f"{count:,} {word}")
+    noun = "item" if counts.total == 1 else "items"
+    return f"{counts.total:,} {noun}: {', '.join(parts)}"
+
+
+def local_time(moment: Timestamp) -> str:
+    """Say a moment in this machine's time: `2026-05-04 13:05:09`."""
+    return datetime.fromtimestamp(moment.ToNanoseconds() / 1e9).strftime("%Y-%m-%d %H:%M:%S")
+
+
 def duration_text(seconds: float) -> str:
     """Say a duration the way people do, to two units: `47 s`, `3 min 20 s`, `2 h 05 min`."""
     whole = max(round(seconds), 0)
@@ -60,7 +90,9 @@ def duration_text(seconds: float) -> str:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} days"
 
 
 def readable(text: str, longest: int) -> str:

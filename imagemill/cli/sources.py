@@ -136,14 +136,48 @@ class UrlArguments:
         """Do nothing."""
 
 
+class RestOfList:
+    """A list from one of its lines on; the lines keep their numbers."""
+
+    def __init__(self, whole: SourceList, start_at: int) -> None:
+        self.name = f"{whole.name} from line {start_at:,} on"
+        self._whole = whole
+        self._start_at = start_at
+
+    def lines(self) -> Iterator[SourceLine]:
+        """Read the list from the line on."""
+        return (line for line in self._whole.lines() if line.row >= self._start_at)
+
+    def start(self) -> bytes:
+        """Return the first bytes of the whole list."""
+        return self._whole.start()
+
+    def close(self) -> None:
+        """Give up what the list kept."""
+        self._whole.close()
+
+
 def open_sources(
-    arguments: Sequence[str], spool_folder: Callable[[], Path], stdin: BinaryIO | None = None
+    arguments: Sequence[str],
+    spool_folder: Callable[[], Path],
+    stdin: BinaryIO | None = None,
+    *,
+    start_at: int = 1,
 ) -> SourceList:
     """Give the list that the arguments of the command name; `spool_folder` is asked for only when it is needed.
 
     Raises:
-        CommandError: they name no file, or can't be told to be URLs.
+        CommandError: they name no file, or can't be told to be URLs, which have no line to start at.
     """
+    whole = _whole_list(arguments, spool_folder, stdin)
+    if start_at <= 1:
+        return whole
+    if isinstance(whole, UrlArguments):
+        raise CommandError("--start-at names a line of a list; URLs on the command line have none.")
+    return RestOfList(whole, start_at)
+
+
+def _whole_list(arguments: Sequence[str], spool_folder: Callable[[], Path], stdin: BinaryIO | None) -> SourceList:
     if not all(arguments) or not arguments:
         # An empty word is what the shell makes of a variable that is not set.
         raise CommandError("Say what to fetch: a list file, - for standard input, or URLs.")

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from imagemill.cli.advice import advice_for
 from imagemill.cli.options import RunOptions
-from imagemill.cli.progress import duration_text
+from imagemill.cli.progress import counts_text, duration_text, readable
+from imagemill.cli.report_details import details
+from imagemill.client import state_word
 from imagemill.domain.failures import FailureCode
+from imagemill.domain.names import UNDECODABLE
 from imagemill.v1.batch_pb2 import Batch
 from imagemill.v1.batch_service_pb2 import BatchReport
+
+LONGEST_NAME = 80
 
 
 def summary(report: BatchReport, options: RunOptions, *, retriable: bool = True) -> str:
@@ -15,13 +20,38 @@ def summary(report: BatchReport, options: RunOptions, *, retriable: bool = True)
 
     `retriable` is false after the mill has said that nothing of what failed can be tried again.
     """
-    lines = ["", _totals(report.batch), _pace(report)]
+    lines = ["", *_figures(report)]
+    if retriable and may_be_retried(report):
+        lines.append("To try them again: the same command with --retry-failed.")
+    lines += _places(report.batch, options)
+    return "\n".join(lines)
+
+
+def batch_end(report: BatchReport) -> str:
+    """Say what became of a batch that a mill works off elsewhere, and where more is to be learnt."""
+    batch_id = report.batch.name.removeprefix("batches/")
+    lines = ["", *_figures(report), ""]
+    if report.batch.progress.failed:
+        lines.append(f"Failed items: imagemill items {batch_id} --state failed")
+    if may_be_retried(report):
+        lines.append(f"Another try:  imagemill retry {batch_id}")
+    lines.append(f"Pictures:     in the mill's data folder, under pictures/{batch_id}")
+    return "\n".join(lines)
+
+
+def report_text(report: BatchReport) -> str:
+    """Say in figures what has become of a batch."""
+    batch = report.batch
+    lines = [f"{batch.name}  {readable(batch.display_name, LONGEST_NAME)}  {state_word(batch)}".rstrip()]
+    return "\n".join([*lines, *_figures(report), *details(report)])
+
+
+def _figures(report: BatchReport) -> list[str]:
+    lines = [f"{counts_text(report.batch.progress)}.", _pace(report)]
     if report.duplicates:
         noun = "picture is" if report.duplicates == 1 else "pictures are"
         lines.append(f"{report.duplicates:,} {noun} the same as an earlier one (column duplicate_of).")
-    lines += _errors(report, retriable)
-    lines += _places(report.batch, options)
-    return "\n".join(lines)
+    return lines + _errors(report)
 
 
 def interrupted(done: int, total: int) -> str:
@@ -29,20 +59,6 @@ def interrupted(done: int, total: int) -> str:
     if not total:
         return "Stopped before the list was read. Run the same command again to begin."
     return f"Stopped: {done:,} of {total:,} done. Run the same command again to go on."
-
-
-def _totals(batch: Batch) -> str:
-    progress = batch.progress
-    parts = [f"{progress.succeeded:,} succeeded"]
-    for count, word in (
-        (progress.failed, "failed"),
-        (progress.skipped, "skipped"),
-        (progress.cancelled, "cancelled"),
-    ):
-        if count:
-            parts.append(f"{count:,} {word}")
-    noun = "item" if progress.total == 1 else "items"
-    return f"{progress.total:,} {noun}: {', '.join(parts)}."
 
 
 def _pace(report: BatchReport) -> str:
@@ -53,7 +69,7 @@ def _pace(report: BatchReport) -> str:
     return f"Took {duration_text(seconds)}{rate}; {megabytes:,.1f} MB downloaded."
 
 
-def _errors(report: BatchReport, retriable: bool) -> list[str]:
+def _errors(report: BatchReport) -> list[str]:
     if not report.errors:
         return []
     width = max(len(entry.code) for entry in report.errors)
@@ -62,19 +78,18 @@ def _errors(report: BatchReport, retriable: bool) -> list[str]:
         "",
         "Failed:",
         *(f"  {entry.count:>{most},}  {entry.code:<{width}}  {advice_for(entry.code)}" for entry in report.errors),
-        *_another_try(report, retriable),
     ]
 
 
-def _another_try(report: BatchReport, retriable: bool) -> list[str]:
-    # A line that is no URL stays one, however often it is tried.
-    if not retriable or all(entry.code == FailureCode.SOURCE_INVALID for entry in report.errors):
-        return []
-    return ["To try them again: the same command with --retry-failed."]
+def may_be_retried(report: BatchReport) -> bool:
+    """Whether something failed that another try may cure; a line that is no URL stays one."""
+    return any(entry.code != FailureCode.SOURCE_INVALID for entry in report.errors)
 
 
 def _places(batch: Batch, options: RunOptions) -> list[str]:
     lines = ["", f"Manifest: {options.out / 'manifest.csv'}", f"Report:   {options.out / 'report.json'}"]
     if batch.progress.succeeded:
         lines.insert(1, f"Pictures: {options.out}")
+    if batch.keep_undecodable and (options.out / UNDECODABLE).is_dir():
+        lines.append(f"Aside:    {options.out / UNDECODABLE}")
     return lines

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from imagemill.embedded.folder import MachineTooSmall, MillInUse, StateUnreadable
+from imagemill.embedded.listening import AddressUnusable
 from imagemill.embedded.mill import Mill, open_mill
 from imagemill.embedded.settings import EmbeddedSettings
 
-__all__ = ["EmbeddedSettings", "MachineTooSmall", "Mill", "MillInUse", "StateUnreadable", "open_mill"]
+__all__ = [
+    "AddressUnusable",
+    "EmbeddedSettings",
+    "MachineTooSmall",
+    "Mill",
+    "MillInUse",
+    "StateUnreadable",
+    "open_mill",
+]

@@ -16,22 +16,31 @@ import gateway.service
 import processor_svc.service
 import storage_svc.service
 from imagemill.embedded.folder import StateUnreadable, allow_files, locked_folder, socket_target
+from imagemill.embedded.listening import free_address
 from imagemill.embedded.memory import share_arenas
 from imagemill.embedded.settings import EmbeddedSettings
-from imagemill.ports.blobs import Blobs
-from imagemill.ports.records import RecordsUnavailable
+from imagemill.embedded.tuning import Tuning
+from imagemill.ports.blobs import Blobs, PooledOriginals
+from imagemill.ports.records import Records, RecordsUnavailable
 from imagemill.runtime.serving import dial
+from imagemill.runtime.settings_api import SettingsApi
+from imagemill.settings.groups import MillSettings
+from imagemill.settings.live import LiveSettings
 from imagemill.v1 import storage_service_pb2 as inner
 from imagemill.v1.storage_service_pb2_grpc import StorageServiceStub
 from imagemill.wiring.blobs import open_blobs, open_originals
 from imagemill.wiring.broker import open_broker
 from imagemill.wiring.changes import open_changes
 from imagemill.wiring.records import open_records
+from processor_svc.pool import RenderPool
 from storage_svc.settings import StorageSettings
 
 FOLD_S = 0.2
 """How long events are gathered, in seconds: one process tree makes too few for shorter groups to be worth their
 transactions."""
+QUIET_S = 0.08
+"""The silence that ends a group early, in seconds: longer than between two groups of a busy worker, so it is the end of
+a batch, or a small one."""
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +64,15 @@ class _Service:
 
 
 class Mill:
-    """A mill at work; `target` is where its BatchService listens."""
+    """A mill at work; `target` is where its BatchService listens.
 
-    def __init__(self, target: str, blobs: Blobs, services: list[_Service]) -> None:
+    `store_target` answers the calls of that service that only read, from the process tree itself: what looks after
+    the mill from inside needs no way around through the network.
+    """
+
+    def __init__(self, target: str, store_target: str, blobs: Blobs, services: list[_Service]) -> None:
         self.target = target
+        self.store_target = store_target
         self._blobs = blobs
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Raises when a service has died; never done otherwise."""
@@ -76,57 +90,58 @@ class Mill:
 
 
 @asynccontextmanager
-async def open_mill(settings: EmbeddedSettings) -> AsyncIterator[Mill]:
+async def open_mill(
+    settings: EmbeddedSettings, pool: RenderPool | None = None, live: LiveSettings[MillSettings] | None = None
+) -> AsyncIterator[Mill]:
     """Run a mill in the folder `settings.home` for as long as the context lasts.
+
+    `pool` may have been begun before, by a caller that has something else to do while its processes start. With
+    `live` the mill follows these settings, and its API tells and changes them.
 
     It takes up what an earlier one left, however that one ended. Leaving the context hands back what is in
     flight and ends every process within about 1.5 s.
 
-    Raises `MillInUse`, `StateUnreadable`, `MachineTooSmall`, `ValueError` for settings that can't be, and
-    `PoolBroken` when no rendering process can be started.
+    Raises `MillInUse`, `StateUnreadable`, `MachineTooSmall`, `AddressUnusable`, `ValueError` for settings that
+    can't be, and `PoolBroken` when no rendering process can be started.
     """
     home = settings.home
-    power = settings.survive_power_loss
     share_arenas()
     allow_files(settings.files)
     async with AsyncExitStack() as stack:
+        pool = pool or RenderPool(settings.pool).begin()
+        stack.push_async_exit(pool)
         stack.enter_context(locked_folder(home))
         storage_target = stack.enter_context(socket_target(home, "storage"))
-        gateway_target = stack.enter_context(socket_target(home, "mill"))
-        broker, changes = open_broker("memory:"), open_changes()
-        try:
-            records = await open_records(f"sqlite:///{home.absolute()}/mill.db", survive_power_loss=power)
-            blobs = open_blobs(f"file://{home.absolute()}", survive_power_loss=power)
-            originals = stack.enter_context(open_originals(blobs, home / "slots", settings.slots))
-        except (RecordsUnavailable, OSError) as error:
-            raise StateUnreadable(f"The mill's state in {home} can't be used: {error}.") from error
-        stack.push_async_callback(records.close)
-
+        gateway_target = (
+            free_address(settings.listen) if settings.listen else stack.enter_context(socket_target(home, "mill"))
+        )
+        broker = await stack.enter_async_context(open_broker("memory:"))
+        changes = await stack.enter_async_context(open_changes("memory:"))
+        records, blobs, originals = await _open_state(settings, stack)
+        tuning = Tuning(settings, originals, gateway_target, storage_target)
+        if live is not None:
+            stack.enter_context(live.values.followed_by(tuning.follow))
         # In the order in which they are stopped: what feeds before what is fed, the store last.
         front, fetching, rendering, store = (
             _Service(name) for name in ("gateway", "downloader", "processor", "storage")
         )
         store_ready, front_ready = asyncio.Event(), asyncio.Event()
-        storage_settings = StorageSettings(storage_target, group_s=FOLD_S)
+        storage_settings = StorageSettings(storage_target, group_s=FOLD_S, quiet_s=QUIET_S)
         store.start(
             storage_svc.service.serve(storage_settings, broker, records, changes, ready=store_ready, stop=store.stop)
         )
         rendering.start(
-            processor_svc.service.serve(
-                settings.processor(storage_target), broker, blobs, originals, stop=rendering.stop
-            )
+            processor_svc.service.serve(tuning.processor, pool, broker, blobs, originals, stop=rendering.stop)
         )
-        fetching.start(
-            downloader_svc.service.serve(settings.downloader(storage_target), broker, originals, stop=fetching.stop)
-        )
+        fetching.start(downloader_svc.service.serve(tuning.downloader, broker, originals, stop=fetching.stop))
         front.start(
             gateway.service.serve(
-                settings.gateway(gateway_target, storage_target), broker, ready=front_ready, stop=front.stop
+                tuning.gateway, broker, SettingsApi(live) if live else None, ready=front_ready, stop=front.stop
             )
         )
         services = [front, fetching, rendering, store]
         try:
-            mill = Mill(gateway_target, blobs, services)
+            mill = Mill(gateway_target, storage_target, blobs, services)
             await _all_set(mill, store_ready, front_ready)
             yield mill
         finally:
@@ -134,6 +149,19 @@ async def open_mill(settings: EmbeddedSettings) -> AsyncIterator[Mill]:
                 await service.end()
             await _hand_back(storage_target, broker.epoch)
             await store.end()
+
+
+async def _open_state(settings: EmbeddedSettings, stack: AsyncExitStack) -> tuple[Records, Blobs, PooledOriginals]:
+    """Open what the mill keeps in its folder, and close it with the stack. Raises `StateUnreadable`."""
+    home, power = settings.home, settings.survive_power_loss
+    try:
+        records = await open_records(f"sqlite:///{home.absolute()}/mill.db", survive_power_loss=power)
+        blobs = open_blobs(f"file://{home.absolute()}", survive_power_loss=power)
+        originals = stack.enter_context(open_originals(blobs, home / "slots", settings.slots))
+    except (RecordsUnavailable, OSError) as error:
+        raise StateUnreadable(f"The mill's state in {home} can't be used: {error}.") from error
+    stack.push_async_callback(records.close)
+    return records, blobs, originals
 
 
 async def _all_set(mill: Mill, *ready: asyncio.Event) -> None:

@@ -9,14 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from downloader_svc.settings import DownloaderSettings
-from gateway.settings import LEAST_WINDOW, GatewaySettings
-from imagemill.domain.retry import RetryPolicy
-from imagemill.http import HttpSettings
+from gateway.settings import GatewaySettings
+from imagemill.settings.groups import Downloading, MillSettings
 from processor_svc.pool import PoolSettings
 from processor_svc.settings import ProcessorSettings
-
-IDLE_CONNECTIONS = 512
-"""Connections kept idle at most, unless a single host may have more: each is an open file."""
 
 FILES_BESIDE = 150
 """Open files of the mill itself: sockets of its services and children, database, logs, libraries."""
@@ -28,6 +24,8 @@ class EmbeddedSettings:
 
     home: Path
     """The folder of the mill's own state."""
+    listen: str = ""
+    """Where the API is served, `host:port`; when empty, only on a socket in the folder."""
     allow_nets: tuple[str, ...] = ()
     """Private networks that may be dialled, such as `10.0.0.0/8`."""
     downloads: int = 50
@@ -42,6 +40,30 @@ class EmbeddedSettings:
     """Rendering processes; one per core when None."""
     durability: Literal["process", "power"] = "process"
     """What stored pictures and records survive: the death of any process, or also a power loss."""
+    reflection: bool = True
+    """Whether generic clients can ask for the descriptions of the API."""
+
+    @classmethod
+    def of(cls, home: Path, values: MillSettings, listen: str = "") -> EmbeddedSettings:
+        """Return the settings of a mill in the folder `home` that is told `values`."""
+        return cls(
+            home=home,
+            listen=listen,
+            allow_nets=tuple(map(str, values.allow_nets)),
+            children=values.children,
+            durability=values.durability,
+            reflection=values.reflection,
+        ).retuned(values)
+
+    def retuned(self, values: MillSettings) -> EmbeddedSettings:
+        """Return these settings with those of `values` that may change while the mill runs."""
+        return replace(
+            self,
+            downloads=values.downloads,
+            per_host=values.per_host,
+            timeout_s=values.timeout_s,
+            retries=values.retries,
+        )
 
     @property
     def survive_power_loss(self) -> bool:
@@ -56,33 +78,29 @@ class EmbeddedSettings:
     @property
     def files(self) -> int:
         """Files that may be open at once: places for originals, connections in use and idle, and the mill's own."""
-        http = self._http
+        http = self.downloader("").http
         return self.slots + http.connections + http.idle_hosts * http.connections_per_host + FILES_BESIDE
 
     def gateway(self, listen: str, storage_target: str) -> GatewaySettings:
         """The gateway's settings: a window of twice what the workers hold, so that none of them idles."""
         held = self.downloads + 2 * (self.children or os.cpu_count() or 1)
-        least = max(LEAST_WINDOW, 2 * held)
-        return GatewaySettings(listen, storage_target, least_window=least)
+        return GatewaySettings(listen, storage_target, least_window=2 * held, reflection=self.reflection)
 
     def downloader(self, storage_target: str) -> DownloaderSettings:
         """The downloader's settings. Raises `ValueError` for a network that is none."""
-        return DownloaderSettings(storage_target, downloads=self.downloads, http=self._http, retry=self._retry)
+        told = Downloading(
+            downloads=self.downloads,
+            per_host=self.per_host,
+            timeout_s=self.timeout_s,
+            allow_nets=tuple(ip_network(net) for net in self.allow_nets),
+        )
+        return DownloaderSettings.of(storage_target, told, self.retries)
 
     def processor(self, storage_target: str) -> ProcessorSettings:
         """The processor's settings."""
-        return ProcessorSettings(storage_target, pool=PoolSettings(children=self.children), retry=self._retry)
+        return ProcessorSettings.of(storage_target, self.retries)
 
     @property
-    def _http(self) -> HttpSettings:
-        return HttpSettings(
-            total_deadline_s=self.timeout_s,
-            connections=max(2 * self.downloads, self.per_host, HttpSettings().connections),
-            connections_per_host=self.per_host,
-            idle_hosts=min(HttpSettings().idle_hosts, max(1, IDLE_CONNECTIONS // self.per_host)),
-            allow_nets=tuple(ip_network(net) for net in self.allow_nets),
-        )
-
-    @property
-    def _retry(self) -> RetryPolicy:
-        return replace(RetryPolicy(), retries=self.retries)
+    def pool(self) -> PoolSettings:
+        """The rendering processes' settings."""
+        return PoolSettings(children=self.children)

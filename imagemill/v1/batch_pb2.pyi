@@ -100,6 +100,7 @@ class Batch(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    KEEP_UNDECODABLE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, `batches/{batch}`."""
     state: Global___Batch.State.ValueType
@@ -114,6 +115,8 @@ class Batch(_message.Message):
     """Whether originals stay in the blob store after rendering."""
     revision: _builtins.int
     """Counts the visible changes of the batch; every change of an item takes the next number."""
+    keep_undecodable: _builtins.bool
+    """Whether bytes that can't be decoded are put aside as they came."""
     @_builtins.property
     def recipe(self) -> _recipe_pb2.Recipe:
         """What is made of each original."""
@@ -154,10 +157,11 @@ class Batch(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        keep_undecodable: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "progress", b"progress", "recipe", b"recipe", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "end_time", b"end_time", "keep_originals", b"keep_originals", "labels", b"labels", "name", b"name", "priority", b"priority", "progress", b"progress", "recipe", b"recipe", "recipe_fingerprint", b"recipe_fingerprint", "revision", b"revision", "start_time", b"start_time", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "end_time", b"end_time", "keep_originals", b"keep_originals", "keep_undecodable", b"keep_undecodable", "labels", b"labels", "name", b"name", "priority", b"priority", "progress", b"progress", "recipe", b"recipe", "recipe_fingerprint", b"recipe_fingerprint", "revision", b"revision", "start_time", b"start_time", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -383,22 +387,26 @@ class Failure(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     HTTP_STATUS_FIELD_NUMBER: _builtins.int
+    TRIES_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """A stable upper-case code; see the reference of error codes."""
     message: _builtins.str
     """What is wrong and what to do, for people."""
     http_status: _builtins.int
     """The HTTP status that the source answered with; 0 when there was none."""
+    tries: _builtins.int
+    """Tries of the download in the attempt that failed: the first and the quick retries; 0 when it was not the download."""
     def __init__(
         self,
         *,
         code: _builtins.str = ...,
         message: _builtins.str = ...,
         http_status: _builtins.int = ...,
+        tries: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "http_status", b"http_status", "message", b"message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "http_status", b"http_status", "message", b"message", "tries", b"tries"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -440,6 +448,8 @@ class Original(_message.Message):
     WARNINGS_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
     HTTP_STATUS_FIELD_NUMBER: _builtins.int
+    TRIES_FIELD_NUMBER: _builtins.int
+    UNDECODABLE_KEY_FIELD_NUMBER: _builtins.int
     sha256: _builtins.str
     """SHA-256 of its bytes, in hex."""
     size_bytes: _builtins.int
@@ -456,6 +466,10 @@ class Original(_message.Message):
     """Its key in the blob store; empty unless originals are kept."""
     http_status: _builtins.int
     """The HTTP status of the answer that brought it."""
+    tries: _builtins.int
+    """Tries of the download in the attempt that brought it: the first and the quick retries."""
+    undecodable_key: _builtins.str
+    """The key under which its bytes were put aside because they can't be decoded; empty if they weren't."""
     @_builtins.property
     def exif(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Facts from its EXIF data; never a position."""
@@ -477,10 +491,12 @@ class Original(_message.Message):
         warnings: _abc.Iterable[_builtins.str] | None = ...,
         key: _builtins.str = ...,
         http_status: _builtins.int = ...,
+        tries: _builtins.int = ...,
+        undecodable_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exif", b"exif", "format", b"format", "height", b"height", "http_status", b"http_status", "key", b"key", "mode", b"mode", "sha256", b"sha256", "size_bytes", b"size_bytes", "warnings", b"warnings", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exif", b"exif", "format", b"format", "height", b"height", "http_status", b"http_status", "key", b"key", "mode", b"mode", "sha256", b"sha256", "size_bytes", b"size_bytes", "tries", b"tries", "undecodable_key", b"undecodable_key", "warnings", b"warnings", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -530,7 +546,9 @@ Global___Render: _TypeAlias = Render  # noqa: Y015
 
 @_typing.final
 class Timings(_message.Message):
-    """How long the parts of an item's last attempt took, in milliseconds."""
+    """How long the parts of an item's last attempt took, in milliseconds. A part that did not take place is 0: those behind a
+    failure, and the rendering of a duplicate whose pictures were there already.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -539,8 +557,9 @@ class Timings(_message.Message):
     RESIZE_MS_FIELD_NUMBER: _builtins.int
     ENCODE_MS_FIELD_NUMBER: _builtins.int
     STORE_MS_FIELD_NUMBER: _builtins.int
+    CPU_MS_FIELD_NUMBER: _builtins.int
     download_ms: _builtins.float
-    """From the first request to the last byte, quick retries included."""
+    """From the first request to the last byte or to the failure: quick retries included, waiting for a turn at the host not."""
     decode_ms: _builtins.float
     """From compressed bytes to pixels."""
     resize_ms: _builtins.float
@@ -549,6 +568,8 @@ class Timings(_message.Message):
     """Pixels to compressed bytes, all variants."""
     store_ms: _builtins.float
     """Storing the renders."""
+    cpu_ms: _builtins.float
+    """CPU time of decoding, scaling and encoding."""
     def __init__(
         self,
         *,
@@ -557,10 +578,11 @@ class Timings(_message.Message):
         resize_ms: _builtins.float = ...,
         encode_ms: _builtins.float = ...,
         store_ms: _builtins.float = ...,
+        cpu_ms: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decode_ms", b"decode_ms", "download_ms", b"download_ms", "encode_ms", b"encode_ms", "resize_ms", b"resize_ms", "store_ms", b"store_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_ms", b"cpu_ms", "decode_ms", b"decode_ms", "download_ms", b"download_ms", "encode_ms", b"encode_ms", "resize_ms", b"resize_ms", "store_ms", b"store_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

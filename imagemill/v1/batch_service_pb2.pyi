@@ -94,15 +94,20 @@ class BatchSpec(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     BATCH_FIELD_NUMBER: _builtins.int
     CLIENT_ID_FIELD_NUMBER: _builtins.int
+    MORE_TO_COME_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.str
     """The id to use, `[a-z0-9-]{1,64}`; chosen by the server when empty."""
     request_id: _builtins.str
     """Makes the call safe to repeat: a repeat with the same id returns the batch of the first."""
     client_id: _builtins.str
     """Who the batch belongs to, for WatchBatches and ListBatches; free text, may be empty."""
+    more_to_come: _builtins.bool
+    """More items come in a later call of ImportBatch: until a call without this, the batch stays RECEIVING and nothing of
+    it is worked on.
+    """
     @_builtins.property
     def batch(self) -> _batch_pb2.Batch:
-        """Display name, recipe, labels, priority, keep_originals are read; the rest is ignored."""
+        """Display name, recipe, labels, priority, keep_originals, keep_undecodable are read; the rest is ignored."""
 
     def __init__(
         self,
@@ -111,10 +116,11 @@ class BatchSpec(_message.Message):
         request_id: _builtins.str = ...,
         batch: _batch_pb2.Batch | None = ...,
         client_id: _builtins.str = ...,
+        more_to_come: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "batch_id", b"batch_id", "client_id", b"client_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "batch_id", b"batch_id", "client_id", b"client_id", "more_to_come", b"more_to_come", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -215,7 +221,9 @@ class ItemChunk(_message.Message):
     FIRST_INDEX_FIELD_NUMBER: _builtins.int
     ITEMS_FIELD_NUMBER: _builtins.int
     first_index: _builtins.int
-    """The index of the first item."""
+    """The index of the first item: where the chunk before ended; in the first chunk of a call, 0 or at most the number of
+    items that the batch has already.
+    """
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ItemSource]:
         """The items, at most 5,000."""
@@ -243,7 +251,7 @@ class ImportBatchResponse(_message.Message):
     BATCH_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def batch(self) -> _batch_pb2.Batch:
-        """The batch, all items durable."""
+        """The batch, all items durable; as it was when the call began if more is to come."""
 
     def __init__(
         self,
@@ -873,7 +881,7 @@ Global___GetBatchReportResponse: _TypeAlias = GetBatchReportResponse  # noqa: Y0
 
 @_typing.final
 class BatchReport(_message.Message):
-    """What became of a batch, in figures."""
+    """What became of a batch, in figures of its final items, all of one moment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -918,6 +926,46 @@ class BatchReport(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class ErrorFamiliesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class HttpStatusesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.int
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.int = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     BATCH_FIELD_NUMBER: _builtins.int
     SUCCESS_RATE_FIELD_NUMBER: _builtins.int
     ERRORS_FIELD_NUMBER: _builtins.int
@@ -929,19 +977,28 @@ class BatchReport(_message.Message):
     FORMATS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     ACTIVE_DURATION_FIELD_NUMBER: _builtins.int
+    ERROR_FAMILIES_FIELD_NUMBER: _builtins.int
+    HTTP_STATUSES_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    TRIES_FIELD_NUMBER: _builtins.int
+    TRAFFIC_FIELD_NUMBER: _builtins.int
+    ORIGINALS_FIELD_NUMBER: _builtins.int
+    RENDER_CPU_SECONDS_FIELD_NUMBER: _builtins.int
     success_rate: _builtins.float
     """Succeeded items among those that succeeded or failed, 0 to 1; absent when there are none."""
     duplicates: _builtins.int
-    """Items with another item's bytes."""
+    """Succeeded items with an earlier item's bytes."""
     items_per_second: _builtins.float
-    """Final items per second of active duration."""
+    """Final items per second of active duration; 0 when there is none."""
     bytes_per_second: _builtins.float
-    """Downloaded bytes per second of active duration."""
+    """Downloaded bytes per second of active duration; 0 when there is none."""
     attempts_per_success: _builtins.float
-    """Mean attempts per succeeded item."""
+    """Mean attempts per succeeded item; 0 when there are none."""
+    render_cpu_seconds: _builtins.float
+    """CPU time of decoding, scaling and encoding over the succeeded items, in seconds."""
     @_builtins.property
     def batch(self) -> _batch_pb2.Batch:
-        """The batch as of now."""
+        """The batch at that moment."""
 
     @_builtins.property
     def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___CodeCount]:
@@ -949,7 +1006,9 @@ class BatchReport(_message.Message):
 
     @_builtins.property
     def durations_ms(self) -> _containers.MessageMap[_builtins.str, Global___Percentiles]:
-        """Durations over the succeeded items, by what they measure: `download`, `decode`, `resize`, `encode`, `store`."""
+        """Durations over the succeeded items that had them, in milliseconds: `download`, `decode`, `resize`, `encode`,
+        `store`. A duplicate whose pictures were there already has the download alone.
+        """
 
     @_builtins.property
     def formats(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
@@ -962,6 +1021,30 @@ class BatchReport(_message.Message):
     @_builtins.property
     def active_duration(self) -> _duration_pb2.Duration:
         """The time in which the batch has been worked on."""
+
+    @_builtins.property
+    def error_families(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Failed items by the family of their code: `network`, `server`, `content` and so on."""
+
+    @_builtins.property
+    def http_statuses(self) -> _containers.ScalarMap[_builtins.int, _builtins.int]:
+        """Final items by the HTTP status that their source answered with last; those without an answer are left out."""
+
+    @_builtins.property
+    def hosts(self) -> Global___HostReport:
+        """The hosts that the items came from."""
+
+    @_builtins.property
+    def tries(self) -> Global___Tries:
+        """What it took to get there."""
+
+    @_builtins.property
+    def traffic(self) -> Global___Traffic:
+        """Bytes in and out."""
+
+    @_builtins.property
+    def originals(self) -> Global___OriginalSizes:
+        """How large the originals of the succeeded items were."""
 
     def __init__(
         self,
@@ -977,10 +1060,17 @@ class BatchReport(_message.Message):
         formats: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         active_duration: _duration_pb2.Duration | None = ...,
+        error_families: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        http_statuses: _abc.Mapping[_builtins.int, _builtins.int] | None = ...,
+        hosts: Global___HostReport | None = ...,
+        tries: Global___Tries | None = ...,
+        traffic: Global___Traffic | None = ...,
+        originals: Global___OriginalSizes | None = ...,
+        render_cpu_seconds: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_success_rate", b"_success_rate", "active_duration", b"active_duration", "batch", b"batch", "create_time", b"create_time", "success_rate", b"success_rate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_success_rate", b"_success_rate", "active_duration", b"active_duration", "batch", b"batch", "create_time", b"create_time", "hosts", b"hosts", "originals", b"originals", "success_rate", b"success_rate", "traffic", b"traffic", "tries", b"tries"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_success_rate", b"_success_rate", "active_duration", b"active_duration", "attempts_per_success", b"attempts_per_success", "batch", b"batch", "bytes_per_second", b"bytes_per_second", "create_time", b"create_time", "duplicates", b"duplicates", "durations_ms", b"durations_ms", "errors", b"errors", "formats", b"formats", "items_per_second", b"items_per_second", "success_rate", b"success_rate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_success_rate", b"_success_rate", "active_duration", b"active_duration", "attempts_per_success", b"attempts_per_success", "batch", b"batch", "bytes_per_second", b"bytes_per_second", "create_time", b"create_time", "duplicates", b"duplicates", "durations_ms", b"durations_ms", "error_families", b"error_families", "errors", b"errors", "formats", b"formats", "hosts", b"hosts", "http_statuses", b"http_statuses", "items_per_second", b"items_per_second", "originals", b"originals", "render_cpu_seconds", b"render_cpu_seconds", "success_rate", b"success_rate", "traffic", b"traffic", "tries", b"tries"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__success_rate: _TypeAlias = _typing.Literal["success_rate"]  # noqa: Y015
     _WhichOneofArgType__success_rate: _TypeAlias = _typing.Literal["_success_rate", b"_success_rate"]  # noqa: Y015
@@ -996,19 +1086,23 @@ class CodeCount(_message.Message):
 
     CODE_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
+    FAMILY_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """The code."""
     count: _builtins.int
     """The number of items."""
+    family: _builtins.str
+    """The code's family, such as `network`."""
     def __init__(
         self,
         *,
         code: _builtins.str = ...,
         count: _builtins.int = ...,
+        family: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "count", b"count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "count", b"count", "family", b"family"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1016,7 +1110,7 @@ Global___CodeCount: _TypeAlias = CodeCount  # noqa: Y015
 
 @_typing.final
 class Percentiles(_message.Message):
-    """Percentiles of a duration, in milliseconds."""
+    """How values are spread. Percentiles are within one per cent; count, mean and max are exact."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1024,6 +1118,9 @@ class Percentiles(_message.Message):
     P90_FIELD_NUMBER: _builtins.int
     P99_FIELD_NUMBER: _builtins.int
     MAX_FIELD_NUMBER: _builtins.int
+    P95_FIELD_NUMBER: _builtins.int
+    MEAN_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
     p50: _builtins.float
     """Half are below."""
     p90: _builtins.float
@@ -1032,6 +1129,12 @@ class Percentiles(_message.Message):
     """99 in 100 are below."""
     max: _builtins.float
     """The largest."""
+    p95: _builtins.float
+    """19 in 20 are below."""
+    mean: _builtins.float
+    """The mean."""
+    count: _builtins.int
+    """The number of values."""
     def __init__(
         self,
         *,
@@ -1039,11 +1142,228 @@ class Percentiles(_message.Message):
         p90: _builtins.float = ...,
         p99: _builtins.float = ...,
         max: _builtins.float = ...,
+        p95: _builtins.float = ...,
+        mean: _builtins.float = ...,
+        count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max", b"max", "p50", b"p50", "p90", b"p90", "p99", b"p99"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "max", b"max", "mean", b"mean", "p50", b"p50", "p90", b"p90", "p95", b"p95", "p99", b"p99"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Percentiles: _TypeAlias = Percentiles  # noqa: Y015
+
+@_typing.final
+class HostReport(_message.Message):
+    """The hosts of a batch's final items."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOTAL_FIELD_NUMBER: _builtins.int
+    FAILING_FIELD_NUMBER: _builtins.int
+    FAILED_ELSEWHERE_FIELD_NUMBER: _builtins.int
+    SLOWEST_FIELD_NUMBER: _builtins.int
+    total: _builtins.int
+    """How many there are."""
+    failed_elsewhere: _builtins.int
+    """Failed items of all other hosts, and of lines that name no host."""
+    @_builtins.property
+    def failing(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostFigures]:
+        """Those with the most failed items, at most 10, most first."""
+
+    @_builtins.property
+    def slowest(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostFigures]:
+        """Those whose downloads took longest in the mean, at most 10, slowest first."""
+
+    def __init__(
+        self,
+        *,
+        total: _builtins.int = ...,
+        failing: _abc.Iterable[Global___HostFigures] | None = ...,
+        failed_elsewhere: _builtins.int = ...,
+        slowest: _abc.Iterable[Global___HostFigures] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed_elsewhere", b"failed_elsewhere", "failing", b"failing", "slowest", b"slowest", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HostReport: _TypeAlias = HostReport  # noqa: Y015
+
+@_typing.final
+class HostFigures(_message.Message):
+    """What became of the items of one host."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    DOWNLOADED_BYTES_FIELD_NUMBER: _builtins.int
+    MEAN_DOWNLOAD_MS_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    """The host, in lower case."""
+    items: _builtins.int
+    """Final items."""
+    failed: _builtins.int
+    """Failed ones among them."""
+    downloaded_bytes: _builtins.int
+    """Bytes of their originals."""
+    mean_download_ms: _builtins.float
+    """Mean duration of the downloads of the succeeded ones, in milliseconds; 0 when there are none."""
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        items: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        downloaded_bytes: _builtins.int = ...,
+        mean_download_ms: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["downloaded_bytes", b"downloaded_bytes", "failed", b"failed", "host", b"host", "items", b"items", "mean_download_ms", b"mean_download_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HostFigures: _TypeAlias = HostFigures  # noqa: Y015
+
+@_typing.final
+class Tries(_message.Message):
+    """How often the work on final items was begun."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    RETRIES_FIELD_NUMBER: _builtins.int
+    QUICK_RETRIES_FIELD_NUMBER: _builtins.int
+    attempts: _builtins.int
+    """Attempts begun, over all final items."""
+    retries: _builtins.int
+    """Those beyond an item's first."""
+    quick_retries: _builtins.int
+    """Quick retries inside the downloads of the last attempts."""
+    def __init__(
+        self,
+        *,
+        attempts: _builtins.int = ...,
+        retries: _builtins.int = ...,
+        quick_retries: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "quick_retries", b"quick_retries", "retries", b"retries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Tries: _TypeAlias = Tries  # noqa: Y015
+
+@_typing.final
+class Traffic(_message.Message):
+    """Bytes in and out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOWNLOADED_BYTES_FIELD_NUMBER: _builtins.int
+    DUPLICATE_BYTES_FIELD_NUMBER: _builtins.int
+    RENDERED_BYTES_FIELD_NUMBER: _builtins.int
+    SAVED_BYTES_FIELD_NUMBER: _builtins.int
+    RENDERED_RATIO_FIELD_NUMBER: _builtins.int
+    downloaded_bytes: _builtins.int
+    """Bytes of the originals of final items; what came of downloads that failed is not counted."""
+    duplicate_bytes: _builtins.int
+    """Those among them that equal an earlier item's."""
+    rendered_bytes: _builtins.int
+    """Bytes of the pictures of the succeeded items, each item with its own."""
+    saved_bytes: _builtins.int
+    """Those among them that are stored only once because they belong to duplicates."""
+    rendered_ratio: _builtins.float
+    """Rendered bytes per byte of the originals of succeeded items; absent when there are none."""
+    def __init__(
+        self,
+        *,
+        downloaded_bytes: _builtins.int = ...,
+        duplicate_bytes: _builtins.int = ...,
+        rendered_bytes: _builtins.int = ...,
+        saved_bytes: _builtins.int = ...,
+        rendered_ratio: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_rendered_ratio", b"_rendered_ratio", "rendered_ratio", b"rendered_ratio"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rendered_ratio", b"_rendered_ratio", "downloaded_bytes", b"downloaded_bytes", "duplicate_bytes", b"duplicate_bytes", "rendered_bytes", b"rendered_bytes", "rendered_ratio", b"rendered_ratio", "saved_bytes", b"saved_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__rendered_ratio: _TypeAlias = _typing.Literal["rendered_ratio"]  # noqa: Y015
+    _WhichOneofArgType__rendered_ratio: _TypeAlias = _typing.Literal["_rendered_ratio", b"_rendered_ratio"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rendered_ratio) -> _WhichOneofReturnType__rendered_ratio | None: ...
+
+Global___Traffic: _TypeAlias = Traffic  # noqa: Y015
+
+@_typing.final
+class OriginalSizes(_message.Message):
+    """How large originals are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BYTES_FIELD_NUMBER: _builtins.int
+    MEGAPIXELS_FIELD_NUMBER: _builtins.int
+    LONGEST_SIDE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def bytes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Bucket]:
+        """By size in bytes."""
+
+    @_builtins.property
+    def megapixels(self) -> _containers.RepeatedCompositeFieldContainer[Global___Bucket]:
+        """By width times height in millions of pixels."""
+
+    @_builtins.property
+    def longest_side(self) -> _containers.RepeatedCompositeFieldContainer[Global___Bucket]:
+        """By the longer of width and height in pixels."""
+
+    def __init__(
+        self,
+        *,
+        bytes: _abc.Iterable[Global___Bucket] | None = ...,
+        megapixels: _abc.Iterable[Global___Bucket] | None = ...,
+        longest_side: _abc.Iterable[Global___Bucket] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "longest_side", b"longest_side", "megapixels", b"megapixels"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OriginalSizes: _TypeAlias = OriginalSizes  # noqa: Y015
+
+@_typing.final
+class Bucket(_message.Message):
+    """How many values lie within bounds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_LEAST_FIELD_NUMBER: _builtins.int
+    BELOW_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    at_least: _builtins.float
+    """The lower bound, which belongs to it."""
+    below: _builtins.float
+    """The upper bound, which does not; absent in the last bucket."""
+    count: _builtins.int
+    """The number of values."""
+    def __init__(
+        self,
+        *,
+        at_least: _builtins.float = ...,
+        below: _builtins.float | None = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_below", b"_below", "below", b"below"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_below", b"_below", "at_least", b"at_least", "below", b"below", "count", b"count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__below: _TypeAlias = _typing.Literal["below"]  # noqa: Y015
+    _WhichOneofArgType__below: _TypeAlias = _typing.Literal["_below", b"_below"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__below) -> _WhichOneofReturnType__below | None: ...
+
+Global___Bucket: _TypeAlias = Bucket  # noqa: Y015

@@ -115,8 +115,8 @@ class BatchServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ImportBatch(self, request_iterator, context):
-        """Takes a batch of any size in chunks. Chunks are durable one by one, so a broken call is repeated with the same
-        batch id and continues where it stopped.
+        """Takes a batch of any size in chunks, in one call or in several. Chunks are durable one by one, and a broken call is
+        safe to repeat with the same batch id or request id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,8 +40,8 @@ class BatchServiceStub:
     CreateBatch: _grpc.UnaryUnaryMultiCallable[_batch_service_pb2.CreateBatchRequest, _batch_service_pb2.CreateBatchResponse]
     """Takes a small batch in one message. Every item is durable when the call returns."""
     ImportBatch: _grpc.StreamUnaryMultiCallable[_batch_service_pb2.ImportBatchRequest, _batch_service_pb2.ImportBatchResponse]
-    """Takes a batch of any size in chunks. Chunks are durable one by one, so a broken call is repeated with the same
-    batch id and continues where it stopped.
+    """Takes a batch of any size in chunks, in one call or in several. Chunks are durable one by one, and a broken call is
+    safe to repeat with the same batch id or request id.
     """
     GetBatch: _grpc.UnaryUnaryMultiCallable[_batch_service_pb2.GetBatchRequest, _batch_service_pb2.GetBatchResponse]
     """Returns one batch."""
@@ -76,8 +76,8 @@ class BatchServiceAsyncStub(BatchServiceStub):
     CreateBatch: _aio.UnaryUnaryMultiCallable[_batch_service_pb2.CreateBatchRequest, _batch_service_pb2.CreateBatchResponse]  # type: ignore[assignment]
     """Takes a small batch in one message. Every item is durable when the call returns."""
     ImportBatch: _aio.StreamUnaryMultiCallable[_batch_service_pb2.ImportBatchRequest, _batch_service_pb2.ImportBatchResponse]  # type: ignore[assignment]
-    """Takes a batch of any size in chunks. Chunks are durable one by one, so a broken call is repeated with the same
-    batch id and continues where it stopped.
+    """Takes a batch of any size in chunks, in one call or in several. Chunks are durable one by one, and a broken call is
+    safe to repeat with the same batch id or request id.
     """
     GetBatch: _aio.UnaryUnaryMultiCallable[_batch_service_pb2.GetBatchRequest, _batch_service_pb2.GetBatchResponse]  # type: ignore[assignment]
     """Returns one batch."""
@@ -121,8 +121,8 @@ class BatchServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_batch_service_pb2.ImportBatchRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_batch_service_pb2.ImportBatchResponse, _abc.Awaitable[_batch_service_pb2.ImportBatchResponse]]:
-        """Takes a batch of any size in chunks. Chunks are durable one by one, so a broken call is repeated with the same
-        batch id and continues where it stopped.
+        """Takes a batch of any size in chunks, in one call or in several. Chunks are durable one by one, and a broken call is
+        safe to repeat with the same batch id or request id.
         """
 
     @_abc_1.abstractmethod

@@ -29,12 +29,15 @@ class DownloadJobs(_message.Message):
     RECIPE_FIELD_NUMBER: _builtins.int
     KEEP_ORIGINALS_FIELD_NUMBER: _builtins.int
     JOBS_FIELD_NUMBER: _builtins.int
+    KEEP_UNDECODABLE_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.str
     """The batch's id."""
     recipe: _builtins.str
     """The batch's recipe, as canonical JSON."""
     keep_originals: _builtins.bool
     """Whether the original is kept after rendering."""
+    keep_undecodable: _builtins.bool
+    """Whether bytes that can't be decoded are put aside."""
     @_builtins.property
     def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___DownloadJob]:
         """The jobs."""
@@ -46,10 +49,11 @@ class DownloadJobs(_message.Message):
         recipe: _builtins.str = ...,
         keep_originals: _builtins.bool = ...,
         jobs: _abc.Iterable[Global___DownloadJob] | None = ...,
+        keep_undecodable: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "jobs", b"jobs", "keep_originals", b"keep_originals", "recipe", b"recipe"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "jobs", b"jobs", "keep_originals", b"keep_originals", "keep_undecodable", b"keep_undecodable", "recipe", b"recipe"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -98,10 +102,13 @@ class ProcessJobs(_message.Message):
     BATCH_ID_FIELD_NUMBER: _builtins.int
     RECIPE_FIELD_NUMBER: _builtins.int
     JOBS_FIELD_NUMBER: _builtins.int
+    KEEP_UNDECODABLE_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.str
     """The batch's id."""
     recipe: _builtins.str
     """The batch's recipe, as canonical JSON."""
+    keep_undecodable: _builtins.bool
+    """Whether bytes that can't be decoded are put aside."""
     @_builtins.property
     def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProcessJob]:
         """The jobs."""
@@ -112,10 +119,11 @@ class ProcessJobs(_message.Message):
         batch_id: _builtins.str = ...,
         recipe: _builtins.str = ...,
         jobs: _abc.Iterable[Global___ProcessJob] | None = ...,
+        keep_undecodable: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "jobs", b"jobs", "recipe", b"recipe"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "jobs", b"jobs", "keep_undecodable", b"keep_undecodable", "recipe", b"recipe"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -133,6 +141,7 @@ class ProcessJob(_message.Message):
     ORIGINAL_REF_FIELD_NUMBER: _builtins.int
     ORIGINAL_FIELD_NUMBER: _builtins.int
     DOWNLOAD_MS_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """The item's index."""
     attempt: _builtins.int
@@ -147,6 +156,10 @@ class ProcessJob(_message.Message):
     def original(self) -> _batch_pb2.Original:
         """What the downloader found out about it."""
 
+    @_builtins.property
+    def refusal(self) -> _batch_pb2.Failure:
+        """Why it can't be rendered, when its first bytes have told: it is only put aside."""
+
     def __init__(
         self,
         *,
@@ -156,10 +169,11 @@ class ProcessJob(_message.Message):
         original_ref: _builtins.str = ...,
         original: _batch_pb2.Original | None = ...,
         download_ms: _builtins.float = ...,
+        refusal: _batch_pb2.Failure | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["original", b"original"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["original", b"original", "refusal", b"refusal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "claim", b"claim", "download_ms", b"download_ms", "index", b"index", "original", b"original", "original_ref", b"original_ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "claim", b"claim", "download_ms", b"download_ms", "index", b"index", "original", b"original", "original_ref", b"original_ref", "refusal", b"refusal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19imagemill/v1/recipe.proto\x12\x0cimagemill.v1\"\xaf\x01\n\x06Recipe\x12\'\n\x08variants\x18\x01 \x03(\x0b\x32\x15.imagemill.v1.Variant\x12/\n\x08metadata\x18\x02 \x01(\x0e\x32\x1d.imagemill.v1.Recipe.Metadata\"K\n\x08Metadata\x12\x18\n\x14METADATA_UNSPECIFIED\x10\x00\x12\x12\n\x0eMETADATA_STRIP\x10\x01\x12\x11\n\rMETADATA_KEEP\x10\x02\"\xfb\x04\n\x07Variant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04mode\x18\x02 \x01(\x0e\x32\x1a.imagemill.v1.Variant.Mode\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\x12\r\n\x05scale\x18\x05 \x01(\x01\x12,\n\x06\x66ormat\x18\x06 \x01(\x0e\x32\x1c.imagemill.v1.Variant.Format\x12\x14\n\x07quality\x18\x07 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\nbackground\x18\x08 \x01(\t\x12\x0f\n\x07upscale\x18\t \x01(\x08\x12\x13\n\x06method\x18\n \x01(\x05H\x01\x88\x01\x01\x12\x12\n\x05speed\x18\x0b \x01(\x05H\x02\x88\x01\x01\x12\x18\n\x0bprogressive\x18\x0c \x01(\x08H\x03\x88\x01\x01\x12\x15\n\x08optimize\x18\r \x01(\x08H\x04\x88\x01\x01\x12\x15\n\x08lossless\x18\x0e \x01(\x08H\x05\x88\x01\x01\"m\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bMODE_INSIDE\x10\x01\x12\x0e\n\nMODE_COVER\x10\x02\x12\x0c\n\x08MODE_PAD\x10\x03\x12\x10\n\x0cMODE_STRETCH\x10\x04\x12\x0e\n\nMODE_SCALE\x10\x05\"v\n\x06\x46ormat\x12\x16\n\x12\x46ORMAT_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x46ORMAT_JPEG\x10\x01\x12\x0f\n\x0b\x46ORMAT_WEBP\x10\x02\x12\x0e\n\nFORMAT_PNG\x10\x03\x12\x0f\n\x0b\x46ORMAT_AVIF\x10\x04\x12\x11\n\rFORMAT_SOURCE\x10\x05\x42\n\n\x08_qualityB\t\n\x07_methodB\x08\n\x06_speedB\x0e\n\x0c_progressiveB\x0b\n\t_optimizeB\x0b\n\t_losslessb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19imagemill/v1/recipe.proto\x12\x0cimagemill.v1\"\xcb\x02\n\x06Recipe\x12\'\n\x08variants\x18\x01 \x03(\x0b\x32\x15.imagemill.v1.Variant\x12/\n\x08metadata\x18\x02 \x01(\x0e\x32\x1d.imagemill.v1.Recipe.Metadata\x12\x38\n\rcolor_profile\x18\x03 \x01(\x0e\x32!.imagemill.v1.Recipe.ColorProfile\"K\n\x08Metadata\x12\x18\n\x14METADATA_UNSPECIFIED\x10\x00\x12\x12\n\x0eMETADATA_STRIP\x10\x01\x12\x11\n\rMETADATA_KEEP\x10\x02\"`\n\x0c\x43olorProfile\x12\x1d\n\x19\x43OLOR_PROFILE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43OLOR_PROFILE_CONVERT\x10\x01\x12\x16\n\x12\x43OLOR_PROFILE_KEEP\x10\x02\"\xfb\x04\n\x07Variant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04mode\x18\x02 \x01(\x0e\x32\x1a.imagemill.v1.Variant.Mode\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\x12\r\n\x05scale\x18\x05 \x01(\x01\x12,\n\x06\x66ormat\x18\x06 \x01(\x0e\x32\x1c.imagemill.v1.Variant.Format\x12\x14\n\x07quality\x18\x07 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\nbackground\x18\x08 \x01(\t\x12\x0f\n\x07upscale\x18\t \x01(\x08\x12\x13\n\x06method\x18\n \x01(\x05H\x01\x88\x01\x01\x12\x12\n\x05speed\x18\x0b \x01(\x05H\x02\x88\x01\x01\x12\x18\n\x0bprogressive\x18\x0c \x01(\x08H\x03\x88\x01\x01\x12\x15\n\x08optimize\x18\r \x01(\x08H\x04\x88\x01\x01\x12\x15\n\x08lossless\x18\x0e \x01(\x08H\x05\x88\x01\x01\"m\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bMODE_INSIDE\x10\x01\x12\x0e\n\nMODE_COVER\x10\x02\x12\x0c\n\x08MODE_PAD\x10\x03\x12\x10\n\x0cMODE_STRETCH\x10\x04\x12\x0e\n\nMODE_SCALE\x10\x05\"v\n\x06\x46ormat\x12\x16\n\x12\x46ORMAT_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x46ORMAT_JPEG\x10\x01\x12\x0f\n\x0b\x46ORMAT_WEBP\x10\x02\x12\x0e\n\nFORMAT_PNG\x10\x03\x12\x0f\n\x0b\x46ORMAT_AVIF\x10\x04\x12\x11\n\rFORMAT_SOURCE\x10\x05\x42\n\n\x08_qualityB\t\n\x07_methodB\x08\n\x06_speedB\x0e\n\x0c_progressiveB\x0b\n\t_optimizeB\x0b\n\t_losslessb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,13 +32,15 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'imagemill.v1.recipe_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RECIPE']._serialized_start=44
-  _globals['_RECIPE']._serialized_end=219
-  _globals['_RECIPE_METADATA']._serialized_start=144
-  _globals['_RECIPE_METADATA']._serialized_end=219
-  _globals['_VARIANT']._serialized_start=222
-  _globals['_VARIANT']._serialized_end=857
-  _globals['_VARIANT_MODE']._serialized_start=553
-  _globals['_VARIANT_MODE']._serialized_end=662
-  _globals['_VARIANT_FORMAT']._serialized_start=664
-  _globals['_VARIANT_FORMAT']._serialized_end=782
+  _globals['_RECIPE']._serialized_end=375
+  _globals['_RECIPE_METADATA']._serialized_start=202
+  _globals['_RECIPE_METADATA']._serialized_end=277
+  _globals['_RECIPE_COLORPROFILE']._serialized_start=279
+  _globals['_RECIPE_COLORPROFILE']._serialized_end=375
+  _globals['_VARIANT']._serialized_start=378
+  _globals['_VARIANT']._serialized_end=1013
+  _globals['_VARIANT_MODE']._serialized_start=709
+  _globals['_VARIANT_MODE']._serialized_end=818
+  _globals['_VARIANT_FORMAT']._serialized_start=820
+  _globals['_VARIANT_FORMAT']._serialized_end=938
 # @@protoc_insertion_point(module_scope)

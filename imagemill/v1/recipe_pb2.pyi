@@ -48,10 +48,36 @@ class Recipe(_message.Message):
     METADATA_KEEP: Recipe.Metadata.ValueType  # 2
     """Keeps what is safe to publish; never a position or a serial number."""
 
+    class _ColorProfile:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ColorProfileEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Recipe._ColorProfile.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        COLOR_PROFILE_UNSPECIFIED: Recipe._ColorProfile.ValueType  # 0
+        """Means COLOR_PROFILE_CONVERT."""
+        COLOR_PROFILE_CONVERT: Recipe._ColorProfile.ValueType  # 1
+        """Converts to sRGB; renders carry no profile."""
+        COLOR_PROFILE_KEEP: Recipe._ColorProfile.ValueType  # 2
+        """Leaves RGB as it is and hands its profile on; grey, CMYK and Lab are converted all the same."""
+
+    class ColorProfile(_ColorProfile, metaclass=_ColorProfileEnumTypeWrapper):
+        """What happens to colours that have an ICC profile."""
+
+    COLOR_PROFILE_UNSPECIFIED: Recipe.ColorProfile.ValueType  # 0
+    """Means COLOR_PROFILE_CONVERT."""
+    COLOR_PROFILE_CONVERT: Recipe.ColorProfile.ValueType  # 1
+    """Converts to sRGB; renders carry no profile."""
+    COLOR_PROFILE_KEEP: Recipe.ColorProfile.ValueType  # 2
+    """Leaves RGB as it is and hands its profile on; grey, CMYK and Lab are converted all the same."""
+
     VARIANTS_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    COLOR_PROFILE_FIELD_NUMBER: _builtins.int
     metadata: Global___Recipe.Metadata.ValueType
     """What happens to EXIF, XMP and the like; stripped when unspecified."""
+    color_profile: Global___Recipe.ColorProfile.ValueType
+    """What happens to colours that have a profile; converted to sRGB when unspecified."""
     @_builtins.property
     def variants(self) -> _containers.RepeatedCompositeFieldContainer[Global___Variant]:
         """The variants to render; at least one, each with a name of its own."""
@@ -61,10 +87,11 @@ class Recipe(_message.Message):
         *,
         variants: _abc.Iterable[Global___Variant] | None = ...,
         metadata: Global___Recipe.Metadata.ValueType = ...,
+        color_profile: Global___Recipe.ColorProfile.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "variants", b"variants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["color_profile", b"color_profile", "metadata", b"metadata", "variants", b"variants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

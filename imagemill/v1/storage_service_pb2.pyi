@@ -280,12 +280,18 @@ class BatchClaim(_message.Message):
     RECIPE_FIELD_NUMBER: _builtins.int
     KEEP_ORIGINALS_FIELD_NUMBER: _builtins.int
     ITEMS_FIELD_NUMBER: _builtins.int
+    KEEP_UNDECODABLE_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.str
     """The batch's id."""
     recipe: _builtins.str
     """The recipe as canonical JSON."""
     keep_originals: _builtins.bool
     """Whether originals are kept."""
+    keep_undecodable: _builtins.bool
+    """Whether bytes that can't be decoded are put aside."""
+    in_flight: _builtins.int
+    """How many items of the batch are in flight, these included."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClaimedItem]:
         """The items."""
@@ -297,10 +303,12 @@ class BatchClaim(_message.Message):
         recipe: _builtins.str = ...,
         keep_originals: _builtins.bool = ...,
         items: _abc.Iterable[Global___ClaimedItem] | None = ...,
+        keep_undecodable: _builtins.bool = ...,
+        in_flight: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "items", b"items", "keep_originals", b"keep_originals", "recipe", b"recipe"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "in_flight", b"in_flight", "items", b"items", "keep_originals", b"keep_originals", "keep_undecodable", b"keep_undecodable", "recipe", b"recipe"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -317,6 +325,7 @@ class ClaimedItem(_message.Message):
     CLAIM_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     ORIGINAL_FIELD_NUMBER: _builtins.int
+    DOWNLOAD_MS_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """The item's index."""
     attempt: _builtins.int
@@ -325,6 +334,8 @@ class ClaimedItem(_message.Message):
     """How often it has been claimed, this time included."""
     source: _builtins.str
     """The URL."""
+    download_ms: _builtins.float
+    """How long its download took, in milliseconds."""
     @_builtins.property
     def original(self) -> _batch_pb2.Original:
         """The original, when it is stored durably and need not be downloaded again."""
@@ -337,10 +348,11 @@ class ClaimedItem(_message.Message):
         claim: _builtins.int = ...,
         source: _builtins.str = ...,
         original: _batch_pb2.Original | None = ...,
+        download_ms: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["original", b"original"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "claim", b"claim", "index", b"index", "original", b"original", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "claim", b"claim", "download_ms", b"download_ms", "index", b"index", "original", b"original", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,4 +1,4 @@
-"""What the parser of the command line refuses, and in which words."""
+"""What the parser of the command line refuses, in which words, and what each command's help shows."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from imagemill.cli.app import app
+from imagemill.cli.app import app, run_words
+from imagemill.cli.batch_commands import BATCH_COMMANDS
+from imagemill.cli.exits import ExitCode
 from imagemill.embedded import EmbeddedSettings
+
+COMMANDS = ["run", "demo", "up", "completion", *(command.__name__.strip("_") for command, _ in BATCH_COMMANDS)]
 
 
 @pytest.fixture(autouse=True)
@@ -23,23 +27,61 @@ def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["run", "urls.txt", "-o"], "imagemill: Say where the results go: -o pictures."),
         (["run", "urls.txt", "-o", ""], "-o is empty; say where the results go: -o pictures."),
         (["demo", "--out", ""], "--out is empty; say where the results go: --out pictures."),
-        (["run", "urls.txt", "-o", "x", "--retries", "1.5"], "--retries 1.5: give a whole number."),
-        (["run", "urls.txt", "-o", "x", "--concurrency", "16.9"], "--concurrency 16.9: give a whole number."),
-        (["run", "urls.txt", "-o", "x", "--children", "two"], "--children two: give a whole number."),
-        (["run", "urls.txt", "-o", "x", "--per-host", "1e3"], "--per-host 1e3: give a whole number."),
+        (["run", "urls.txt", "-o", "x", "--retries", "1.5"], "--retries 1.5"),
+        (["run", "urls.txt", "-o", "x", "--concurrency", "16.9"], "--concurrency 16.9"),
+        (["run", "urls.txt", "-o", "x", "--children", "two"], "--children two"),
+        (["run", "urls.txt", "-o", "x", "--per-host", "1e3"], "--per-host 1e3"),
+        (["run", "urls.txt", "-o", "x", "--start-at", "0"], "--start-at 0: lines are counted from 1."),
+        (["run", "urls.txt", "-o", "x", "--start-at", "two"], "--start-at two: give a whole number."),
         (["run", "", "-o", "x"], "Say what to fetch"),
+        (["demo", "-q"], "imagemill: Unknown option: -q. imagemill demo --help lists them all."),
+        (["lst"], "imagemill: Unknown command lst. Did you mean list? imagemill --help lists them all."),
+        (["list", "x"], "imagemill: 'x' is one word too many; imagemill list --help shows what may be given."),
+        (["list", "-o", "xml"], 'Choose from: "text", "json".'),
+        (["list", "--to"], "imagemill: --to needs a value; imagemill list --help shows one."),
+        (["list", "--limit", "2", "--limit", "3"], "imagemill: --limit is given twice; once is enough."),
+        (["get"], "imagemill: Say which batch: imagemill list shows them."),
+        (["watch"], "imagemill: Say which batch: imagemill list shows them, and --all follows every one."),
+        (["completion"], "imagemill: Say for which shell: bash, zsh or fish."),
+        (["items", "a", "--state", "gone"], '"succeeded"'),
+        (["up", "--data", ""], "--data is empty"),
+        (["up", "--data", "d", "--listen", "50051"], "'50051' is no address; write it like 127.0.0.1:50051"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_a_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], complaint: str
+    capsys: pytest.CaptureFixture[str], words: list[str], complaint: str
 ) -> None:
-    with pytest.raises(SystemExit) as ended:
-        app(words)
+    assert run_words(words) == ExitCode.USAGE
 
     said = capsys.readouterr()
-    assert complaint in said.out + said.err
-    assert ended.value.code in (1, 2)
+    assert complaint in said.err
+    assert said.err.startswith("imagemill: ")
+    assert said.out == ""
+
+
+def test_a_refused_run_makes_nothing(tmp_path: Path) -> None:
+    assert run_words(["run", "urls.txt", "-o", "x", "--retries", "1.5"]) == ExitCode.USAGE
+
     assert [path.name for path in tmp_path.iterdir()] == ["urls.txt"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_explains_itself_with_examples(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    assert run_words([command, "--help"]) == ExitCode.OK
+
+    shown = capsys.readouterr().out
+    assert f"Usage: imagemill {command}" in shown
+    assert f"\n  imagemill {command}" in shown.split("Examples:")[-1] or f"(imagemill {command}" in shown
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_option_is_explained_with_an_example(command: str) -> None:
+    arguments = app[command].assemble_argument_collection()
+
+    helpless = [
+        argument.name for argument in arguments if argument.show and "Example: " not in (argument.parameter.help or "")
+    ]
+    assert helpless == []
 
 
 def test_the_connections_to_one_host_reach_the_downloader() -> None:
@@ -58,3 +100,9 @@ def test_as_many_connections_to_one_host_as_allowed_find_a_place_among_all() -> 
 @pytest.mark.parametrize("per_host", [1, 8, 100, 1000])
 def test_the_files_that_a_mill_may_open_do_not_grow_with_hosts_times_connections(per_host: int) -> None:
     assert EmbeddedSettings(home=Path("state"), per_host=per_host).files < 4096
+
+
+def test_the_window_is_twice_what_the_workers_hold() -> None:
+    gateway = EmbeddedSettings(home=Path("state"), downloads=20, children=2).gateway("unix:mill", "unix:storage")
+
+    assert gateway.least_window == 2 * (20 + 2 * 2)

@@ -10,12 +10,14 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from rich.console import Console
 
-from imagemill.cli.display import JsonDisplay, PlainDisplay, progress_line
+from imagemill.cli import display
+from imagemill.cli.display import JsonDisplay, PlainDisplay, kept_talking, progress_line
 from imagemill.cli.exits import ExitCode
 from imagemill.cli.live_display import drawing
 from imagemill.cli.progress import FAILURES_SHOWN, RunProgress, duration_text, readable
 from imagemill.v1.batch_pb2 import Batch, Failure, Item, Progress
 from imagemill.v1.batch_service_pb2 import BatchUpdate
+from tests.support.eventually import eventually
 
 
 def running() -> RunProgress:
@@ -50,24 +52,36 @@ def test_a_finished_batch_has_no_rate_and_no_time_left() -> None:
 def test_plain_lines_come_when_due_and_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     now, out = [0.0], io.StringIO()
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    display = PlainDisplay(out)
-    display.start(running())
+    plain = PlainDisplay(out)
+    plain.start(running())
 
     for now[0] in (1.0, 4.9, 5.1, 5.2, 9.9, 10.2):
-        display.updated(BatchUpdate(kind=BatchUpdate.KIND_HEARTBEAT))
-    display.updated(BatchUpdate(kind=BatchUpdate.KIND_END))
+        plain.updated(BatchUpdate(kind=BatchUpdate.KIND_HEARTBEAT))
+    plain.updated(BatchUpdate(kind=BatchUpdate.KIND_END))
 
     assert len(out.getvalue().splitlines()) == 3
 
 
+async def test_a_run_in_which_nothing_changes_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(display, "LINE_EVERY_S", 0.001)
+    out = io.StringIO()
+    plain = PlainDisplay(out)
+    plain.start(running())
+
+    async with kept_talking(plain):
+        await eventually(lambda: len(out.getvalue().splitlines()) >= 3)
+
+    assert set(out.getvalue().splitlines()) == {progress_line(running())}
+
+
 def test_json_lines_hold_one_object_per_change() -> None:
     out = io.StringIO()
-    display = JsonDisplay(out)
-    display.start(running())
+    lines = JsonDisplay(out)
+    lines.start(running())
 
-    display.updated(BatchUpdate(kind=BatchUpdate.KIND_CHANGE, batch=running().batch, items=[failed(7)]))
-    display.say("not for programs")
-    display.end(ExitCode.USAGE, "wrong")
+    lines.updated(BatchUpdate(kind=BatchUpdate.KIND_CHANGE, batch=running().batch, items=[failed(7)]))
+    lines.say("not for programs")
+    lines.end(ExitCode.USAGE, "wrong")
 
     item, batch, end = [json.loads(line) for line in out.getvalue().splitlines()]
     assert (item["type"], item["index"], item["state"], item["error_code"]) == ("item", 7, "FAILED", "SOURCE_NOT_FOUND")

@@ -31,6 +31,7 @@ def succeeded() -> Item:
             width=40,
             height=30,
             http_status=200,
+            tries=3,
             warnings=["animated: first frame used", "no end"],
         ),
         renders=[
@@ -46,7 +47,7 @@ def test_the_header_is_the_documented_one(tmp_path: Path) -> None:
     written(tmp_path, [], ["thumbnail"])
 
     assert (tmp_path / "manifest.csv").read_text() == (
-        "index,source,state,error_code,error_message,http_status,attempts,sha256,bytes,format,width,height,"
+        "index,source,state,error_code,error_message,http_status,attempts,tries,sha256,bytes,format,width,height,"
         "duplicate_of,download_ms,decode_ms,resize_ms,encode_ms,store_ms,warnings,thumbnail\n"
     )
 
@@ -62,6 +63,7 @@ def test_a_succeeded_item_has_its_facts_and_pictures(tmp_path: Path) -> None:
         "error_message": "",
         "http_status": "200",
         "attempts": "2",
+        "tries": "3",
         "sha256": "ab",
         "bytes": "99",
         "format": "png",

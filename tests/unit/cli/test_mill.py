@@ -30,7 +30,7 @@ from imagemill.embedded import MachineTooSmall, MillInUse, StateUnreadable
 async def test_a_mill_that_cannot_be_opened_is_told_in_one_sentence_and_what_to_do(
     monkeypatch: pytest.MonkeyPatch, trouble: Exception, sentence: str
 ) -> None:
-    def refuse(settings: object) -> None:
+    def refuse(*told: object) -> None:
         raise trouble
 
     monkeypatch.setattr(imagemill.embedded, "open_mill", refuse)

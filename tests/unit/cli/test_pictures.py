@@ -36,7 +36,7 @@ def item() -> Item:
 
 def folder(state: Path, since: float | None = None) -> PictureFolder:
     begun = time.time() - 60 if since is None else since
-    return PictureFolder(state.parent, state, lambda key: state / key, since=begun)
+    return PictureFolder(state.parent, state / "placing.tmp", lambda key: state / key, since=begun)
 
 
 def test_a_succeeded_item_is_linked_under_a_readable_name(state: Path, item: Item) -> None:

@@ -22,7 +22,11 @@ from imagemill.cli.exits import ExitCode
 from imagemill.cli.mill import Mill
 from imagemill.cli.options import RunOptions
 from imagemill.cli.run import run_command
+from imagemill.cli.setting_options import asked
 from imagemill.domain.presets import PRESETS
+from imagemill.settings.declaring import settings_of
+from imagemill.settings.groups import RunSettings
+from imagemill.settings.loading import Sources
 from imagemill.v1.batch_pb2 import Batch, Item
 from tests.unit.client.fake_mill import FakeMill, fail, serving
 
@@ -61,7 +65,8 @@ class Bench:
 
     def run(self, **options: Any) -> ExitCode:
         chosen: dict[str, Any] = {"sources": (str(self.list),), "out": self.out, "recipe": "dataset-256"} | options
-        return run_command(RunOptions(**chosen), self.opener)
+        said = [asked(name, chosen.pop(name)) for name in settings_of(RunSettings) if name in chosen]
+        return run_command(RunOptions(told=Sources(tuple(said), environ={}, folder=None), **chosen), self.opener)
 
     def rows(self) -> list[dict[str, str]]:
         with (self.out / "manifest.csv").open(encoding="utf-8", newline="") as file:
@@ -269,7 +274,7 @@ def test_quiet_says_nothing_of_a_run_that_goes_well(bench: Bench, capsys: pytest
 
 
 def test_a_command_that_is_wrong_still_ends_its_json(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    assert bench.run(json=True, concurrency=0) is ExitCode.USAGE
+    assert bench.run(json=True, downloads=0) is ExitCode.USAGE
 
     said = capsys.readouterr()
     assert json.loads(said.out) == {
@@ -277,18 +282,18 @@ def test_a_command_that_is_wrong_still_ends_its_json(bench: Bench, capsys: pytes
         "exit_code": 2,
         "error": said.err.removeprefix("imagemill: ").strip(),
     }
-    assert "--concurrency 0" in said.err
+    assert "--downloads 0" in said.err
 
 
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"timeout": 0.0}, "--timeout 0: seconds for one download; give a number from 1 to 3,600."),
+        ({"timeout_s": 0}, "--timeout 0: seconds for one download; give a number from 1 to 3,600."),
         ({"retries": -1}, "--retries -1"),
         ({"children": 0}, "--children 0"),
         ({"per_host": 0}, "--per-host 0: connections to one host; give a number from 1 to 1,000."),
-        ({"allow_net": ("10.0.0.1/8",)}, "10.0.0.0/8 is likely meant"),
-        ({"allow_net": ("lan",)}, "--allow-net lan: this is no network"),
+        ({"allow_nets": ("10.0.0.1/8",)}, "10.0.0.0/8 is likely meant"),
+        ({"allow_nets": ("lan",)}, "--allow-net lan: this is no network"),
         ({"recipe": "standart"}, "standard"),
         ({"sources": ("--resume", "urls.txt")}, "Unknown option --resume"),
         ({"sources": ("nowhere.txt",)}, "There is no file nowhere.txt"),

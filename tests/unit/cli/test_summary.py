@@ -38,7 +38,7 @@ def report(succeeded: int = 0, failed: int = 0, skipped: int = 0) -> BatchReport
         items_per_second=1234.56,
         bytes_per_second=148_743.1,
         formats={"png": 1, "jpeg": 7},
-        durations_ms={"download": Percentiles(p50=1.23456, p90=2, p99=3, max=4)},
+        durations_ms={"download": Percentiles(p50=1.23456, p90=2, p95=2.5, p99=3, max=4, mean=1.5, count=8)},
     )
 
 
@@ -98,7 +98,8 @@ def test_the_report_file_holds_plain_numbers_and_iso_times() -> None:
 
     assert record["success_rate"] == 0.5
     assert record["formats"] == {"jpeg": 7, "png": 1}
-    assert record["durations_ms"] == {"download": {"p50": 1.235, "p90": 2.0, "p99": 3.0, "max": 4.0}}
+    download = {"count": 8, "mean": 1.5, "p50": 1.235, "p90": 2.0, "p95": 2.5, "p99": 3.0, "max": 4.0}
+    assert record["durations_ms"] == {"download": download}
     assert record["created_at"] == "2027-01-15T08:00:00.000+00:00"
     assert record["started_at"] is None
 

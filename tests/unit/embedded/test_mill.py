@@ -87,7 +87,7 @@ async def test_a_database_that_is_none_or_another_versions_is_refused_in_words(
     else:
         await enter(settings(tmp_path))
         with closing(sqlite3.connect(tmp_path / "mill.db")) as database:
-            database.execute("UPDATE meta SET value = '999' WHERE key = 'schema'")
+            database.execute("UPDATE alembic_version SET version_num = '9999'")
             database.commit()
 
     with pytest.raises(StateUnreadable):

@@ -43,7 +43,10 @@ class FakeStore:
 
     async def OpenBatch(self, request: inner.OpenBatchRequest) -> inner.OpenBatchResponse:
         self.opened.append(request)
-        return inner.OpenBatchResponse(batch=batch_pb2.Batch(name=f"batches/{request.spec.batch_id}"))
+        progress = batch_pb2.Progress(total=len(self.items))
+        return inner.OpenBatchResponse(
+            batch=batch_pb2.Batch(name=f"batches/{request.spec.batch_id}", progress=progress)
+        )
 
     async def AppendItems(self, request: inner.AppendItemsRequest) -> inner.AppendItemsResponse:
         self.appends.append(len(request.items))

@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway import dispatcher
-from gateway.dispatcher import Dispatcher, Throughput
+from gateway.dispatcher import Departures, Dispatcher, Throughput
 from gateway.settings import GatewaySettings
 from imagemill import codec
-from imagemill.ports.broker import Queue
+from imagemill.domain.items import SUSPECT_CLAIMS
+from imagemill.ports.broker import BrokerUnavailable, Queue
 from imagemill.runtime.jobs import LARGEST_MESSAGE
 from imagemill.v1 import messages_pb2
 from imagemill.v1 import storage_service_pb2 as inner
@@ -32,7 +33,9 @@ def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 def claim(*indexes: int, batch_id: str = "b", stored: bool = False) -> inner.BatchClaim:
     known = codec.original_message(original(1, key=f"batches/{batch_id}/originals/x")) if stored else None
     items = [
-        inner.ClaimedItem(index=index, attempt=1, claim=2, source=f"http://pictures.test/{index}", original=known)
+        inner.ClaimedItem(
+            index=index, attempt=1, claim=2, source=f"http://pictures.test/{index}", original=known, download_ms=7.5
+        )
         for index in indexes
     ]
     return inner.BatchClaim(batch_id=batch_id, recipe=RECIPE.to_json(), keep_originals=stored, items=items)
@@ -94,6 +97,7 @@ async def test_what_is_stored_durably_goes_to_rendering_and_the_rest_to_download
     message = messages_pb2.ProcessJobs.FromString(body)
     assert [(job.index, job.original_ref) for job in message.jobs] == [(0, "blob:batches/b/originals/x")]
     assert codec.original_value(message.jobs[0].original) == original(1, key="batches/b/originals/x")
+    assert message.jobs[0].download_ms == 7.5
     assert [job.index for message in await downloads(broker) for job in message.jobs] == [1]
 
 
@@ -161,6 +165,21 @@ async def test_the_window_follows_the_throughput_within_its_bounds() -> None:
     assert store.asked[4].window == 512
 
 
+def test_claims_that_only_fill_the_window_are_no_throughput() -> None:
+    departures = Departures()
+
+    # given a batch whose items stay in flight, then go one by one
+    claims = [(256, 256), (256, 512), (10, 512), (1, 512)]
+    left = [
+        departures.since_last(
+            inner.BatchClaim(batch_id="slow", items=[inner.ClaimedItem()] * items, in_flight=in_flight)
+        )
+        for items, in_flight in claims
+    ]
+
+    assert left == [0, 0, 10, 1]
+
+
 def test_throughput_is_that_of_the_recent_claims() -> None:
     throughput = Throughput(span_s=10.0)
     assert throughput.per_second(0.0) == 0.0
@@ -171,3 +190,44 @@ def test_throughput_is_that_of_the_recent_claims() -> None:
 
     throughput.record(20.0, 50)
     assert throughput.per_second(22.0) == 25.0
+
+
+async def test_an_item_that_was_claimed_again_and_again_is_published_alone() -> None:
+    store, broker = FakeStore(), FlakyBroker()
+    suspect = claim(0, 1, 2, 3)
+    suspect.items[2].claim = SUSPECT_CLAIMS
+    for each in (suspect.items[0], suspect.items[1], suspect.items[3]):
+        each.claim = 1
+    store.claims.append([suspect])
+    async with dispatching(store, broker):
+        await until_confirmed(store)
+
+    published = [[job.index for job in message.jobs] for message in await downloads(broker)]
+    assert [2] in published
+    assert sorted(index for indexes in published for index in indexes) == [0, 1, 2, 3]
+
+
+class Unsettled(FlakyBroker):
+    """A broker that can't tell its epoch at first, as one that is away can't."""
+
+    asked = 0
+
+    @property
+    def epoch(self) -> str:
+        self.asked += 1
+        if self.asked < 3:
+            raise BrokerUnavailable("the broker is away")
+        return "settled"
+
+    @epoch.setter
+    def epoch(self, epoch: str) -> None:
+        pass
+
+
+async def test_nothing_is_claimed_while_the_epoch_of_the_queues_is_not_known() -> None:
+    store, broker = FakeStore(), Unsettled()
+    store.claims.append([claim(0)])
+    async with dispatching(store, broker):
+        await until_confirmed(store)
+
+    assert {request.epoch for request in store.asked} == {"settled"}

@@ -162,6 +162,53 @@ async def test_an_import_is_taken_chunk_by_chunk() -> None:
     assert (store.appends, sorted(store.items), store.sealed) == ([2, 1], [0, 1, 2], [3])
 
 
+async def test_a_list_may_come_in_several_calls() -> None:
+    store, first, second = FakeStore(), spec(), spec()
+    first.more_to_come = True
+
+    begun = await take_stream(store.stub, stream([api.ImportBatchRequest(spec=first), chunk(0, GOOD), chunk(1, GOOD)]))
+    assert (begun.name, store.sealed) == ("batches/b", [])
+    await take_stream(store.stub, stream([api.ImportBatchRequest(spec=second), chunk(2, GOOD), chunk(3, GOOD)]))
+
+    assert (sorted(store.items), store.sealed) == ([0, 1, 2, 3], [4])
+
+
+async def test_a_small_batch_may_be_the_beginning_of_a_large_one() -> None:
+    store, begun = FakeStore(), spec()
+    begun.more_to_come = True
+
+    await take_small(store.stub, api.CreateBatchRequest(spec=begun, items=sources(GOOD)))
+    assert store.sealed == []
+    await take_stream(store.stub, stream([api.ImportBatchRequest(spec=spec()), chunk(1, GOOD)]))
+
+    assert store.sealed == [2]
+
+
+async def test_a_call_may_send_again_what_is_there() -> None:
+    store, begun = FakeStore(), spec()
+    begun.more_to_come = True
+    await take_stream(store.stub, stream([api.ImportBatchRequest(spec=begun), chunk(0, GOOD, GOOD, GOOD)]))
+
+    await take_stream(store.stub, stream([api.ImportBatchRequest(spec=spec()), chunk(1, GOOD, GOOD), chunk(3, GOOD)]))
+
+    assert (sorted(store.items), store.sealed) == ([0, 1, 2, 3], [4])
+
+
+@pytest.mark.parametrize(("there", "problem"), [(0, "is 0 in a new batch"), (2, "is at most 2, ")])
+async def test_a_call_that_would_leave_a_gap_is_refused(there: int, problem: str) -> None:
+    store, begun = FakeStore(), spec()
+    begun.more_to_come = True
+    await take_small(store.stub, api.CreateBatchRequest(spec=begun, items=sources(*[GOOD] * there)))
+
+    for first_index in (there + 1, -1):
+        with pytest.raises(CallError) as refused:
+            await take_stream(store.stub, stream([api.ImportBatchRequest(spec=spec()), chunk(first_index, GOOD)]))
+        ((field, text),) = refused.value.fields
+        assert field == "chunk.first_index"
+        assert text.startswith(problem)
+    assert (len(store.items), store.sealed) == (there, [])
+
+
 async def test_each_chunk_is_with_the_store_before_the_next_is_read() -> None:
     store, seen = FakeStore(), list[int]()
 
