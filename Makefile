@@ -19,6 +19,9 @@ help:
 .venv/.ready-dev: requirements/dev.txt pyproject.toml tools/setup.sh
 	@tools/setup.sh dev
 
+.venv/.ready-servers: tools/servers.sh .venv/.ready-dev
+	@tools/servers.sh
+
 # The demo ends with 0 when it went as planned, its broken pictures included. With INPUT, imagemill's own exit code says
 # how it went (1: some items failed); make reports it as "Error 1" and ends with 2 itself.
 run: .venv/.ready-runtime
@@ -28,7 +31,7 @@ run: .venv/.ready-runtime
 	    exec $(bin)/imagemill demo $$ARGS; \
 	fi
 
-test: .venv/.ready-dev ## All tests
+test: .venv/.ready-dev .venv/.ready-servers ## All tests
 	$(bin)/pytest $$ARGS
 
 check: lint types imports contract-check unit ## Style, types, import rules, contract, unit tests; under a minute

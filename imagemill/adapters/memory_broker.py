@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from imagemill.ports.broker import DELIVERY_LIMIT, Queue
+from imagemill.ports.broker import DELIVERY_LIMIT, Buried, Queue
 
 
 @dataclass(slots=True)
 class _Message:
     body: bytes
+    trace: str = ""
     returns: int = 0
 
 
 class _Line:
-    """One queue: waiting messages, dead ones, and the consumers' wake-up."""
+    """One queue: waiting messages, the line for dead ones, and the consumers' wake-up."""
 
-    def __init__(self) -> None:
+    def __init__(self, dead: _Line | None, delivery_limit: float) -> None:
         self.waiting: deque[_Message] = deque()
-        self.dead: list[bytes] = []
         self.arrived = asyncio.Event()
+        self._dead = dead
+        self._delivery_limit = delivery_limit
 
     def put(self, messages: Iterable[_Message]) -> None:
         self.waiting.extend(messages)
@@ -34,11 +37,16 @@ class _Line:
         """Return messages to the head, in their order; those over the limit are dead."""
         for message in reversed(messages):
             message.returns += 1
-            if message.returns > DELIVERY_LIMIT:
-                self.dead.append(message.body)
+            if message.returns > self._delivery_limit:
+                self.bury(message)
             else:
                 self.waiting.appendleft(message)
         self.arrived.set()
+
+    def bury(self, message: _Message) -> None:
+        """Send a message on to the dead letters."""
+        assert self._dead is not None, "nobody consumes what is buried"
+        self._dead.put([_Message(message.body, message.trace)])
 
 
 @dataclass(slots=True)
@@ -54,12 +62,20 @@ class _Delivery:
     def redelivered(self) -> bool:
         return self._message.returns > 0
 
+    @property
+    def trace(self) -> str:
+        return self._message.trace
+
     async def ack(self) -> None:
         self._consumer.settle(self._message)
 
     async def hand_back(self) -> None:
         if self._consumer.settle(self._message):
             self._consumer.line.put_back([self._message])
+
+    async def reject(self) -> None:
+        if self._consumer.settle(self._message):
+            self._consumer.line.bury(self._message)
 
 
 @dataclass(slots=True)
@@ -92,18 +108,23 @@ class MemoryBroker:
     """See `ports.broker.Broker`. Lives and dies with its process, and so does its epoch."""
 
     def __init__(self) -> None:
-        self.epoch = uuid.uuid4().hex
-        self._lines = {queue: _Line() for queue in Queue}
+        self.epoch = f"{time.time_ns():016x}-{uuid.uuid4().hex}"
+        self._buried = {queue: _Line(None, float("inf")) for queue in Queue}
+        self._dead = {queue: _Line(self._buried[queue], float("inf")) for queue in Queue}
+        self._lines = {queue: _Line(self._dead[queue], DELIVERY_LIMIT) for queue in Queue}
         self._listeners: set[asyncio.Queue[bytes]] = set()
 
-    async def publish(self, queue: Queue, bodies: Sequence[bytes]) -> None:
+    async def publish(self, queue: Queue, bodies: Sequence[bytes], *, trace: str = "") -> None:
         """Put messages on a queue."""
-        self._lines[queue].put(_Message(body) for body in bodies)
+        self._lines[queue].put(_Message(body, trace) for body in bodies)
 
     @asynccontextmanager
-    async def consume(self, queue: Queue, prefetch: int) -> AsyncIterator[AsyncIterator[_Delivery]]:
+    async def consume(
+        self, queue: Queue, prefetch: int, *, dead: bool = False
+    ) -> AsyncIterator[AsyncIterator[_Delivery]]:
         """Open a consumer; what it still holds at the end is delivered again."""
-        consumer = _Consumer(self._lines[queue], prefetch)
+        lines = self._dead if dead else self._lines
+        consumer = _Consumer(lines[queue], prefetch)
         try:
             yield consumer
         finally:
@@ -126,11 +147,26 @@ class MemoryBroker:
         finally:
             self._listeners.discard(heard)
 
-    async def dead_letters(self, queue: Queue) -> Sequence[bytes]:
-        """Take the dead letters of a queue."""
-        line = self._lines[queue]
-        dead, line.dead = line.dead, []
-        return dead
+    async def buried(self, limit: int) -> Sequence[Buried]:
+        """Look at what is buried."""
+        return [
+            Buried(queue, message.body)
+            for queue, line in self._buried.items()
+            for message in list(line.waiting)[:limit]
+        ]
+
+    async def redrive(self) -> int:
+        """Publish what is buried again."""
+        redriven = 0
+        for queue, line in self._buried.items():
+            messages = [_Message(message.body, message.trace) for message in line.waiting]
+            line.waiting.clear()
+            self._lines[queue].put(messages)
+            redriven += len(messages)
+        return redriven
+
+    async def check(self) -> None:
+        """It is always there."""
 
 
 async def _each(heard: asyncio.Queue[bytes]) -> AsyncIterator[bytes]:

@@ -1,6 +1,7 @@
 """The conveyor: queues of small messages, acknowledged by the one who has dealt with them.
 
-Promises, which `tests/contract/test_broker.py` proves on every adapter:
+Promises, which `tests/contract/test_broker.py` proves on every adapter, and B11 `test_broker_rabbitmq.py`, since a
+broker in this process is never away:
 
 B1  A message is the broker's when `publish` has returned; if it raised, its fate is unknown and the same
     message may be published again.
@@ -8,16 +9,23 @@ B2  A message is delivered to one consumer at a time, at least once, until it is
 B3  Messages of a queue are delivered in the order they were published, redeliveries aside.
 B4  No consumer holds more unacknowledged messages than its prefetch.
 B5  What a consumer leaves unacknowledged when it ends, or hands back, is delivered again, marked redelivered.
-B6  A message handed back more often than the delivery limit goes to the queue's dead letters, in full.
-B7  `epoch` names the life of the queues: when it changes, everything that was on them is gone.
+B6  A message handed back more often than the delivery limit, or rejected, goes to the queue's dead letters, in full.
+B7  `epoch` names the life of the queues: when it changes, everything that was on them is gone. A later one sorts
+    behind an earlier one.
 B8  Waiting for the next message may be cancelled; no message is lost by it and the consumer lives on.
 B9  A broadcast reaches every listener that was there before it, once; nobody else, and it may be lost.
+B10 Dead letters are consumed like any queue, and never given up: a rejected one is buried, where it can be looked at
+    and stays until it is redriven.
+B11 While the broker is away consumers and listeners wait; when it is back they go on by themselves, and what they
+    held is delivered again (B5). Acknowledging it then does nothing.
+B12 A message's trace context arrives with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
@@ -28,7 +36,7 @@ DELIVERY_LIMIT = 3
 
 
 class Queue(StrEnum):
-    """The queues of the mill; each has a twin for dead letters, `<name>.dead`."""
+    """The queues of the mill; each has a twin for dead letters, `<name>.dead`, and one for buried, `<name>.buried`."""
 
     DOWNLOAD = "imagemill.download"
     PROCESS = "imagemill.process"
@@ -46,11 +54,27 @@ class Delivery(Protocol):
     def redelivered(self) -> bool:
         """Whether it may have been delivered before."""
 
+    @property
+    def trace(self) -> str:
+        """The W3C `traceparent` it was published with; empty when there was none (B12)."""
+
     async def ack(self) -> None:
         """Tell the broker that the message has been dealt with."""
 
     async def hand_back(self) -> None:
         """Tell the broker to deliver the message again, to anyone."""
+
+    async def reject(self) -> None:
+        """Tell the broker that nobody can deal with the message (B6, B10)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Buried:
+    """A dead letter that nobody could deal with."""
+
+    queue: Queue
+    """The queue it was published to."""
+    body: bytes
 
 
 class Broker(Protocol):
@@ -58,13 +82,15 @@ class Broker(Protocol):
 
     @property
     def epoch(self) -> str:
-        """The life of the work queues (B7)."""
+        """The life of the work queues (B7). Raises `BrokerUnavailable` while it is not known for certain."""
 
-    async def publish(self, queue: Queue, bodies: Sequence[bytes]) -> None:
-        """Put messages on a queue (B1). Raises `BrokerUnavailable`."""
+    async def publish(self, queue: Queue, bodies: Sequence[bytes], *, trace: str = "") -> None:
+        """Put messages on a queue (B1), with a W3C `traceparent` (B12). Raises `BrokerUnavailable`."""
 
-    def consume(self, queue: Queue, prefetch: int) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:
-        """Open a consumer; leaving the context ends it (B5)."""
+    def consume(
+        self, queue: Queue, prefetch: int, *, dead: bool = False
+    ) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:
+        """Open a consumer of a queue, or of its dead letters (B10); leaving the context ends it (B5)."""
 
     async def broadcast(self, body: bytes) -> None:
         """Tell every listener (B9). Raises `BrokerUnavailable`."""
@@ -72,9 +98,15 @@ class Broker(Protocol):
     def listen(self) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Open a listener for broadcasts."""
 
-    async def dead_letters(self, queue: Queue) -> Sequence[bytes]:
-        """Take the dead letters of a queue (B6)."""
+    async def buried(self, limit: int) -> Sequence[Buried]:
+        """Look at what is buried, at most `limit` a queue (B10). Raises `BrokerUnavailable`."""
+
+    async def redrive(self) -> int:
+        """Publish what is buried again, each to its queue; returns how many. Raises `BrokerUnavailable`."""
+
+    async def check(self) -> None:
+        """See whether messages can be published and consumed now. Raises `BrokerUnavailable` that says why not."""
 
 
 class BrokerUnavailable(PartUnavailable):
-    """The broker can't be reached; what was being published may or may not have arrived."""
+    """The broker can't be used; what was being published may or may not have arrived."""

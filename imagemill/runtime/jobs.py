@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from json import loads
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from imagemill import codec
-from imagemill.domain.items import Facts, Original, Timings
+from imagemill.domain.failures import Failure
+from imagemill.domain.items import SUSPECT_CLAIMS, Facts, Original, Timings
 from imagemill.domain.recipe import Recipe
 from imagemill.runtime.stage import Job
 from imagemill.v1 import messages_pb2
@@ -19,8 +20,22 @@ from imagemill.v1 import storage_service_pb2 as inner
 if TYPE_CHECKING:  # the stubs alone know asynchronous stubs by a type of their own
     from imagemill.v1.storage_service_pb2_grpc import StorageServiceAsyncStub
 
+ASK_S = 2.0
+"""How long the store may take to say what is wanted, in seconds; jobs are done rather than waited with for longer."""
+
 LARGEST_MESSAGE = 16
 """Jobs in one message: together they spare 1 ms of CPU a job on the two hops."""
+
+
+class Claimed(Protocol):
+    """Something that was claimed."""
+
+    @property
+    def claim(self) -> int:
+        """How often, in the present attempt."""
+
+
+ClaimedT = TypeVar("ClaimedT", bound=Claimed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +48,8 @@ class DownloadJob:
     source: str
     recipe: str
     keep_original: bool
+    claim: int = 1
+    keep_undecodable: bool = False
 
     @property
     def facts(self) -> Facts:
@@ -51,6 +68,10 @@ class ProcessJob:
     original: Original
     download_ms: float
     recipe_text: str
+    claim: int = 1
+    keep_undecodable: bool = False
+    refusal: Failure | None = None
+    """Why it can't be rendered, when its first bytes have told: it is only put aside."""
 
     @property
     def recipe(self) -> Recipe:
@@ -78,7 +99,16 @@ def decode_downloads(body: bytes) -> list[DownloadJob]:
     """The jobs of a message of `imagemill.download`."""
     message = messages_pb2.DownloadJobs.FromString(body)
     return [
-        DownloadJob(message.batch_id, job.index, job.attempt, job.source, message.recipe, message.keep_originals)
+        DownloadJob(
+            message.batch_id,
+            job.index,
+            job.attempt,
+            job.source,
+            message.recipe,
+            message.keep_originals,
+            job.claim,
+            message.keep_undecodable,
+        )
         for job in message.jobs
     ]
 
@@ -95,35 +125,51 @@ def decode_processes(body: bytes) -> list[ProcessJob]:
             codec.original_value(job.original),
             job.download_ms,
             message.recipe,
+            job.claim,
+            message.keep_undecodable,
+            codec.failure_value(job.refusal) if job.HasField("refusal") else None,
         )
         for job in message.jobs
     ]
 
 
 def encode_processes(jobs: Iterable[ProcessJob]) -> list[bytes]:
-    """Messages of `imagemill.process`, each of one batch and of a bounded number of jobs."""
-    by_batch: dict[tuple[str, str], list[ProcessJob]] = defaultdict(list)
+    """Messages of `imagemill.process`, each of one batch and of a bounded number of jobs; suspects travel alone."""
+    by_batch: dict[str, list[ProcessJob]] = defaultdict(list)
     for job in jobs:
-        by_batch[job.batch_id, job.recipe_text].append(job)
-    return [
-        _process_message(batch_id, recipe, group[start : start + LARGEST_MESSAGE])
-        for (batch_id, recipe), group in by_batch.items()
-        for start in range(0, len(group), LARGEST_MESSAGE)
-    ]
+        by_batch[job.batch_id].append(job)
+    return [_process_message(part) for group in by_batch.values() for part in parts(group, LARGEST_MESSAGE)]
 
 
-def _process_message(batch_id: str, recipe: str, jobs: Sequence[ProcessJob]) -> bytes:
+def parts(jobs: Sequence[ClaimedT], size: int) -> Iterator[Sequence[ClaimedT]]:
+    """Jobs in the portions in which they travel: at most `size` together, and each suspect alone."""
+    together = [job for job in jobs if job.claim < SUSPECT_CLAIMS]
+    for start in range(0, len(together), size):
+        yield together[start : start + size]
+    for job in jobs:
+        if job.claim >= SUSPECT_CLAIMS:
+            yield [job]
+
+
+def _process_message(jobs: Sequence[ProcessJob]) -> bytes:
+    """Jobs of one batch, which have its recipe and its choices in common."""
     messages = [
         messages_pb2.ProcessJob(
             index=job.index,
             attempt=job.attempt,
+            claim=job.claim,
             original_ref=job.original_ref,
             original=codec.original_message(job.original),
             download_ms=job.download_ms,
+            refusal=codec.failure_message(job.refusal),
         )
         for job in jobs
     ]
-    return messages_pb2.ProcessJobs(batch_id=batch_id, recipe=recipe, jobs=messages).SerializeToString()
+    first = jobs[0]
+    message = messages_pb2.ProcessJobs(
+        batch_id=first.batch_id, recipe=first.recipe_text, keep_undecodable=first.keep_undecodable, jobs=messages
+    )
+    return message.SerializeToString()
 
 
 JobT = TypeVar("JobT", bound=Job)
@@ -137,7 +183,7 @@ def ask_wanted(storage: StorageServiceAsyncStub, kind: type[JobT]) -> Callable[[
             return []
         asked = [inner.ItemAttempt(index=job.index, attempt=job.attempt) for job in jobs]
         request = inner.FilterWantedRequest(batch_id=jobs[0].batch_id, items=asked)
-        indexes = set((await storage.FilterWanted(request)).indexes)
+        indexes = set((await storage.FilterWanted(request, timeout=ASK_S)).indexes)
         return [job for job in jobs if job.index in indexes]
 
     return wanted

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -28,6 +31,9 @@ not sent spares a row its move; what takes longer than this is worth showing."""
 RETRY_S = 1.0
 """How long to wait for a broker that is away, in seconds."""
 
+LEAVE_S = 5.0
+"""How long the broker may take for what is left when the stage stops, in seconds."""
+
 NextT = TypeVar("NextT")
 
 
@@ -36,12 +42,17 @@ class _Entry(Generic[NextT]):
     event: ItemEvent | None
     next_job: NextT | None
     keys: tuple[str, ...]
+    trace: str
     done: Callable[[], Awaitable[None]] | None
     failed: Callable[[Exception], ItemEvent] | None
 
 
 class Outbox(Generic[NextT]):
-    """Groups outcomes and publishes them; leaving its context publishes what is left."""
+    """Groups outcomes and publishes them; leaving its context publishes what is left.
+
+    What can't be published then, because the broker is away, is dropped: nobody is told that it is out, so what it
+    came of is delivered and done again.
+    """
 
     def __init__(
         self,
@@ -63,6 +74,7 @@ class Outbox(Generic[NextT]):
         self._publisher: asyncio.Task[None] | None = None
         self._group: asyncio.Task[None] | None = None
         self._advisory_timer: asyncio.TimerHandle | None = None
+        self._leaving = asyncio.Event()
 
     def announce(self, event: ItemEvent) -> None:
         """Publish an advisory event, unless the item's outcome comes soon."""
@@ -81,7 +93,17 @@ class Outbox(Generic[NextT]):
 
     def tell(self, event: ItemEvent, done: Callable[[], Awaitable[None]]) -> None:
         """Publish an event."""
-        self._add(event.key, _Entry(event, None, (), done, None))
+        self._add(event.key, _Entry(event, None, (), "", done, None))
+
+    async def publish(self, event: ItemEvent) -> None:
+        """Publish an event and wait until it is out."""
+        out = asyncio.Event()
+
+        async def done() -> None:
+            out.set()
+
+        self.tell(event, done)
+        await out.wait()
 
     def put(
         self,
@@ -92,9 +114,13 @@ class Outbox(Generic[NextT]):
         *,
         done: Callable[[], Awaitable[None]],
         failed: Callable[[Exception], ItemEvent],
+        trace: str = "",
     ) -> None:
-        """Publish an outcome, its blobs durable before; `failed` makes the event to send if they can't be made so."""
-        self._add(key, _Entry(event, next_job, keys, done, failed))
+        """Publish an outcome, its blobs durable before; `failed` makes the event to send if they can't be made so.
+
+        `trace` is the trace context that the next job travels with.
+        """
+        self._add(key, _Entry(event, next_job, keys, trace, done, failed))
 
     def _add(self, key: tuple[str, int], entry: _Entry[NextT]) -> None:
         self._advisory.pop(key, None)
@@ -116,13 +142,18 @@ class Outbox(Generic[NextT]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._leaving.set()
         self.publishing.cancel()
         await asyncio.gather(self.publishing, return_exceptions=True)
         if self._advisory_timer is not None:
             self._advisory_timer.cancel()
-        if self._group is not None:
-            await self._group
-        await self._publish_group()
+        try:
+            async with asyncio.timeout(LEAVE_S):
+                if self._group is not None:
+                    await self._group
+                await self._publish_group()
+        except (TimeoutError, BrokerUnavailable):
+            log.warning("The broker is away at the end; what it was not told of is done again.")
 
     async def _run(self) -> None:
         while True:
@@ -145,21 +176,29 @@ class Outbox(Generic[NextT]):
         if not entries:
             return
         await self._settle_group(entries)
-        next_jobs = [entry.next_job for entry in entries if entry.next_job is not None]
-        if next_jobs and self._next_queue and self._encode_next:
-            await self._publish(self._next_queue, self._encode_next(next_jobs))
+        await self._publish_next_jobs(entries)
         events = reduce_events(entry.event for entry in entries if entry.event is not None).values()
         if events:
             body = messages_pb2.ItemEvents(events=[codec.event_message(event) for event in events])
-            await self._publish(Queue.EVENTS, [body.SerializeToString()])
+            await self._publish(Queue.EVENTS, [body.SerializeToString()], "")
         for entry in entries:
             if entry.done is not None:
                 await entry.done()
 
+    async def _publish_next_jobs(self, entries: Sequence[_Entry[NextT]]) -> None:
+        if self._next_queue is None or self._encode_next is None:
+            return
+        by_trace: dict[str, list[NextT]] = defaultdict(list)
+        for entry in entries:
+            if entry.next_job is not None:
+                by_trace[entry.trace].append(entry.next_job)
+        for trace, next_jobs in by_trace.items():
+            await self._publish(self._next_queue, self._encode_next(next_jobs), trace)
+
     def _due_advisories(self) -> list[_Entry[NextT]]:
         now = asyncio.get_running_loop().time()
         due = [key for key, (when, _) in self._advisory.items() if when <= now]
-        return [_Entry(self._advisory.pop(key)[1], None, (), None, None) for key in due]
+        return [_Entry(self._advisory.pop(key)[1], None, (), "", None, None) for key in due]
 
     async def _settle_group(self, entries: Sequence[_Entry[NextT]]) -> None:
         keys = [key for entry in entries for key in entry.keys]
@@ -172,11 +211,17 @@ class Outbox(Generic[NextT]):
                 if entry.keys and entry.failed is not None:
                     entry.event, entry.next_job = entry.failed(error), None
 
-    async def _publish(self, queue: Queue, bodies: Sequence[bytes]) -> None:
-        while True:
+    async def _publish(self, queue: Queue, bodies: Sequence[bytes], trace: str) -> None:
+        """Publish, as long as it takes; when the stage is stopping, once. Raises `BrokerUnavailable` then."""
+        for tries in count():
             try:
-                await self._broker.publish(queue, bodies)
+                await self._broker.publish(queue, bodies, trace=trace)
                 return
-            except BrokerUnavailable:
-                log.warning("The broker is away; %d messages for %s wait for it.", len(bodies), queue)
-                await asyncio.sleep(RETRY_S)
+            except BrokerUnavailable as error:
+                if self._leaving.is_set():
+                    raise
+                if not tries:
+                    log.warning("%d messages for %s wait for the broker: %s.", len(bodies), queue, error)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RETRY_S):
+                    await self._leaving.wait()

@@ -1,14 +1,18 @@
-"""A gRPC server with what every service of the mill has: limits, health, and exceptions kept in."""
+"""A gRPC server with what every service of the mill has: limits, health, settings, and exceptions kept in."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from imagemill.runtime.calls import KeepExceptionsIn
+from imagemill.runtime.health import Parts
+from imagemill.v1.settings_service_pb2_grpc import SettingsServiceServicer, add_SettingsServiceServicer_to_server
 
 LARGEST_MESSAGE = 8 << 20
 """The largest message that a server takes, in bytes; larger uploads stream in chunks."""
@@ -23,31 +27,86 @@ HANG_UP_S = 0.5
 """How long running calls are given when a server stops, in seconds."""
 
 
+SETTINGS = "imagemill.v1.SettingsService"
+
+Register = Callable[[grpc.aio.Server], None]
+"""Adds services to a server."""
+
+
+class AddressTaken(OSError):
+    """An address can't be listened on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What a server has beside its own services."""
+
+    parts: Parts | None = None
+    """What it must have to report SERVING; without, it always does."""
+    settings: SettingsServiceServicer | None = None
+    """What tells and changes the settings of its process."""
+    reflection: bool = False
+    """Whether generic clients can ask for the descriptions of its services."""
+
+    def open(
+        self, listen: str, names: tuple[str, ...] = (), register: Register = lambda server: None
+    ) -> AbstractAsyncContextManager[int]:
+        """Serve as `serve_grpc` does."""
+        settings = self.settings
+        if settings is None:
+            return serve_grpc(listen, names, register, reflection=self.reflection, parts=self.parts)
+
+        def register_all(server: grpc.aio.Server) -> None:
+            register(server)
+            add_SettingsServiceServicer_to_server(settings, server)
+
+        return serve_grpc(listen, (*names, SETTINGS), register_all, reflection=self.reflection, parts=self.parts)
+
+
 @asynccontextmanager
 async def serve_grpc(
-    listen: str, names: tuple[str, ...], register: Callable[[grpc.aio.Server], None]
+    listen: str, names: tuple[str, ...], register: Register, *, reflection: bool = False, parts: Parts | None = None
 ) -> AsyncIterator[int]:
     """Serve on `listen` until the context ends; yields the port (0 for a unix socket).
 
-    `names` are the fully qualified services that report SERVING on the health service. Raises `OSError` when the
-    address can't be listened on.
+    `names` are the fully qualified services that report SERVING on the health service, while all `parts` are there;
+    with `reflection`, generic clients can ask the server for their descriptions. Raises `AddressTaken`.
     """
     server = grpc.aio.server(interceptors=(KeepExceptionsIn(),), options=_OPTIONS)
     register(server)
     state = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(state, server)
+    if reflection:
+        _describe(server, (*names, health.SERVICE_NAME))
     try:
         port = server.add_insecure_port(listen)
     except RuntimeError as error:
-        raise OSError(f"{listen} can't be listened on") from error
+        raise AddressTaken(f"{listen} can't be listened on") from error
+
+    async def report(serving: bool) -> None:
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", *names):
+            await state.set(name, status)
+
+    await report(parts is None)
     await server.start()
-    for name in ("", *names):
-        await state.set(name, health_pb2.HealthCheckResponse.SERVING)
+    watching = asyncio.create_task(parts.watch(report), name="health") if parts is not None else None
     try:
         yield port
     finally:
+        if watching is not None:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
         await state.enter_graceful_shutdown()
         await server.stop(HANG_UP_S)
+
+
+def _describe(server: grpc.aio.Server, names: tuple[str, ...]) -> None:
+    # Only who reflects pays for the import.
+    from grpc_reflection.v1alpha import reflection
+
+    reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
 
 
 def dial(target: str) -> grpc.aio.Channel:

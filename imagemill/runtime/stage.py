@@ -14,12 +14,15 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from imagemill.domain.failures import PipelineError
-from imagemill.domain.items import Facts, ItemEvent, State
+from imagemill.domain.items import SUSPECT_CLAIMS, Facts, ItemEvent, State, Timings
 from imagemill.domain.retry import GiveUp, RetryPolicy, decide
+from imagemill.places import Places
 from imagemill.ports.broker import Broker, Delivery, Queue
 from imagemill.runtime.outbox import Outbox
 
@@ -40,6 +43,10 @@ class Job(Protocol):
     @property
     def attempt(self) -> int:
         """The attempt, counted from 0."""
+
+    @property
+    def claim(self) -> int:
+        """How often the item has been claimed in this attempt."""
 
     @property
     def facts(self) -> Facts:
@@ -80,6 +87,17 @@ class Work(Generic[JobT, NextT]):
     policy: RetryPolicy = field(default_factory=RetryPolicy)
 
 
+class JobFailed(Exception):
+    """A handler's failure at an item of which it knows more than its job did; the facts' own failure is not read."""
+
+    def __init__(self, error: PipelineError, facts: Facts, keys: tuple[str, ...] = ()) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.facts = facts
+        self.keys = keys
+        """The blobs that the facts speak of."""
+
+
 class StageBroken(Exception):
     """No job can be handled any more: raised by a handler, it ends the stage, and its jobs are handed back."""
 
@@ -93,10 +111,22 @@ class _Message:
         self._delivery = delivery
         self._left = jobs
 
+    @property
+    def trace(self) -> str:
+        return self._delivery.trace
+
     async def job_is_out(self) -> None:
         self._left -= 1
         if self._left == 0:
             await self._delivery.ack()
+
+
+@dataclass(slots=True)
+class _InHand(Generic[JobT]):
+    """A job that is being handled, with every message it came in."""
+
+    job: JobT
+    messages: list[_Message]
 
 
 class Stage(Generic[JobT, NextT]):
@@ -106,10 +136,13 @@ class Stage(Generic[JobT, NextT]):
         self._broker = broker
         self._work = work
         self._outbox = outbox
-        self._slots = asyncio.Semaphore(work.slots)
+        self._slots = Places(work.slots)
+        self._prefetched = 0
+        self._changed = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
         self._handling: dict[asyncio.Task[Any], str] = {}
         """Running tasks that a cancellation of their batch may break off, with the batch's id."""
+        self._in_hand: dict[tuple[str, int], _InHand[JobT]] = {}
         self._cancelled: set[str] = set()
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -120,47 +153,117 @@ class Stage(Generic[JobT, NextT]):
         stage broke of, in an exception group.
         """
         async with (
-            self._broker.consume(self._work.queue, self._work.slots) as deliveries,
+            AsyncExitStack() as consumers,
             self._broker.listen() as broadcasts,
             self._outbox,
             asyncio.TaskGroup() as loops,
         ):
-            taking = loops.create_task(self._take(deliveries), name=f"{self._work.queue} consumer")
             heeding = loops.create_task(self._heed(broadcasts), name=f"{self._work.queue} listener")
+            stopping = loops.create_task(stop.wait())
+            taking: list[asyncio.Task[None]] = []
+            ends = (self._broken, self._outbox.publishing)
             try:
-                stopping = loops.create_task(stop.wait())
-                ends = (self._broken, self._outbox.publishing)
-                await asyncio.wait((stopping, *ends), return_when=asyncio.FIRST_COMPLETED)
+                while not any(end.done() for end in (stopping, *ends)):
+                    taking += await self._prefetch_for_all_slots(consumers, loops)
+                    await self._end_or_change((stopping, *ends))
                 for end in ends:
                     if end.done():
                         end.result()
             finally:
                 stopping.cancel()
-                taking.cancel()
+                for task in taking:
+                    task.cancel()
                 await self._finish(grace_s)
                 heeding.cancel()
 
+    async def _prefetch_for_all_slots(
+        self, consumers: AsyncExitStack, loops: asyncio.TaskGroup
+    ) -> Sequence[asyncio.Task[None]]:
+        """Open a consumer for slots that no consumer prefetches for: a consumer's prefetch can't be changed."""
+        missing = self._work.slots - self._prefetched
+        if missing <= 0:
+            return ()
+        deliveries = await consumers.enter_async_context(self._broker.consume(self._work.queue, missing))
+        self._prefetched += missing
+        return (loops.create_task(self._take(deliveries), name=f"{self._work.queue} consumer"),)
+
+    async def _end_or_change(self, ends: Sequence[asyncio.Future[Any]]) -> None:
+        changed = asyncio.create_task(self._changed.wait())
+        try:
+            await asyncio.wait((*ends, changed), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            changed.cancel()
+            self._changed.clear()
+
+    def retune(self, *, slots: int | None = None, policy: RetryPolicy) -> None:
+        """Handle so many jobs at the same time from now on, and decide on further attempts by this policy."""
+        slots = slots or self._work.slots
+        self._slots.resize(slots)
+        self._work = replace(self._work, slots=slots, policy=policy)
+        self._changed.set()
+
     async def _take(self, deliveries: AsyncIterator[Delivery]) -> None:
         async for delivery in deliveries:
-            jobs = self._work.decode(delivery.body)
+            jobs = await self._read(delivery)
+            if jobs is None:
+                continue
             if delivery.redelivered:
                 jobs = await self._only_wanted(jobs)
             if not jobs:
                 await delivery.ack()
             message = _Message(delivery, len(jobs))
             for number, job in enumerate(jobs):
+                if (in_hand := self._taken_up(job, message)) is None:
+                    continue
                 try:
                     await self._slots.acquire()
                 except asyncio.CancelledError:
                     for waiting in jobs[number:]:
                         await self._work.dropped(waiting)
                     raise
-                task = asyncio.create_task(self._attempt(job, message))
+                task = asyncio.create_task(self._attempt(job, in_hand))
                 self._running.add(task)
                 task.add_done_callback(self._ended)
 
+    def _taken_up(self, job: JobT, message: _Message) -> _InHand[JobT] | None:
+        """The job, in hand from now on; None when it is so already and has come again, as after a lost connection."""
+        key = (job.batch_id, job.index)
+        known = self._in_hand.get(key)
+        if known is not None and known.job == job:
+            known.messages.append(message)
+            return None
+        in_hand = self._in_hand[key] = _InHand(job, [message])
+        return in_hand
+
+    async def _out(self, in_hand: _InHand[JobT]) -> None:
+        """The job's outcome is out: every message that it came in is told."""
+        key = (in_hand.job.batch_id, in_hand.job.index)
+        if self._in_hand.get(key) is in_hand:
+            del self._in_hand[key]
+        for message in in_hand.messages:
+            await message.job_is_out()
+
+    async def _read(self, delivery: Delivery) -> Sequence[JobT] | None:
+        """The jobs of a message; None when nobody can read it, which is told and dealt with."""
+        try:
+            return self._work.decode(delivery.body)
+        except Exception as error:  # whatever is in it: the next message is none the worse
+            log.error(
+                "A message of %d bytes on %s can't be read (%s); it goes to the dead letters.",
+                len(delivery.body),
+                self._work.queue,
+                type(error).__name__,
+                extra={"action": "message_rejected"},
+            )
+            await delivery.reject()
+            return None
+
     async def _only_wanted(self, jobs: Sequence[JobT]) -> Sequence[JobT]:
-        wanted = await self._work.wanted(jobs)
+        try:
+            wanted = await self._work.wanted(jobs)
+        except Exception as error:  # a job done twice changes nothing; a consumer that stands still does
+            log.warning("Nobody could say which of %d redelivered jobs are wanted (%s).", len(jobs), error)
+            return jobs
         for job in jobs:
             if job not in wanted:
                 await self._work.dropped(job)
@@ -173,30 +276,42 @@ class Stage(Generic[JobT, NextT]):
         if not task.cancelled() and (error := task.exception()) and not self._broken.done():
             self._broken.set_exception(error)
 
-    async def _attempt(self, job: JobT, message: _Message) -> None:
+    async def _attempt(self, job: JobT, in_hand: _InHand[JobT]) -> None:
         if job.batch_id in self._cancelled:
-            await self._give_up(job, message)
+            await self._give_up(job, in_hand)
             return
-        self._outbox.announce(ItemEvent(job.batch_id, job.index, job.attempt, self._work.running))
+        done = partial(self._out, in_hand)
         try:
+            await self._announce(job)
             outcome = await self._handle(job)
         except asyncio.CancelledError:
-            await self._give_up(job, message if job.batch_id in self._cancelled else None)
+            await self._give_up(job, in_hand if job.batch_id in self._cancelled else None)
             return
         except StageBroken:
             await self._work.dropped(job)
             raise
+        except JobFailed as failure:
+            outcome = Outcome(self._failed(job, failure.error, failure.facts), keys=failure.keys)
         except Exception as error:  # whatever else a handler raises becomes the item's failure: nothing else stops
-            self._outbox.tell(self._failed(job, error), done=message.job_is_out)
+            self._outbox.tell(self._failed(job, error), done=done)
             return
         self._outbox.put(
             (job.batch_id, job.index),
             outcome.event,
             outcome.next_job,
             outcome.keys,
-            done=message.job_is_out,
+            trace=in_hand.messages[0].trace,
+            done=done,
             failed=lambda error: self._failed(job, error),
         )
+
+    async def _announce(self, job: JobT) -> None:
+        event = ItemEvent(job.batch_id, job.index, job.attempt, self._work.running)
+        if job.claim < SUSPECT_CLAIMS:
+            self._outbox.announce(event)
+        else:
+            # Should this worker die of it, the store must know that the item had been begun.
+            await self._outbox.publish(event)
 
     async def _handle(self, job: JobT) -> Outcome[NextT]:
         task = asyncio.current_task()
@@ -208,17 +323,19 @@ class Stage(Generic[JobT, NextT]):
         finally:
             del self._handling[task]
 
-    async def _give_up(self, job: JobT, message: _Message | None) -> None:
+    async def _give_up(self, job: JobT, in_hand: _InHand[JobT] | None) -> None:
         """Give back what a job holds; a cancelled batch's message counts as dealt with, any other is redelivered."""
         await self._work.dropped(job)
-        if message is not None:
-            await message.job_is_out()
+        if in_hand is not None:
+            await self._out(in_hand)
 
-    def _failed(self, job: JobT, error: Exception) -> ItemEvent:
+    def _failed(self, job: JobT, error: Exception, known: Facts | None = None) -> ItemEvent:
         if not isinstance(error, PipelineError):
             log.error("An unforeseen error, item %s/%d.", job.batch_id, job.index, exc_info=error)
         decision = decide(self._work.policy, job.attempt, error, random.random())
-        facts = replace(job.facts, failure=decision.failure)
+        facts = replace(known or job.facts, failure=decision.failure)
+        if isinstance(error, PipelineError) and error.download_ms:
+            facts = replace(facts, timings=Timings(download_ms=error.download_ms))
         if isinstance(decision, GiveUp):
             return ItemEvent(job.batch_id, job.index, job.attempt, State.FAILED, facts)
         return ItemEvent(job.batch_id, job.index, job.attempt, State.PENDING, facts, delay_s=decision.delay_s)

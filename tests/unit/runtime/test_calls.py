@@ -180,6 +180,18 @@ async def test_cancelling_tells_the_workers(tmp_path: Path) -> None:
             assert await anext(heard) == b"b"
 
 
+async def test_a_batch_is_cancelled_though_the_broker_is_away_and_no_worker_can_be_told(tmp_path: Path) -> None:
+    class Away(MemoryBroker):
+        async def broadcast(self, body: bytes) -> None:
+            raise BrokerUnavailable("the broker is away")
+
+    async with served(tmp_path, partial(Raising, AssertionError()), "store") as inside, asyncio.timeout(10.0):
+        relay = Relay(StorageServiceStub(inside), BatchServiceStub(inside), Away())
+        async with served(tmp_path, relay, "front") as outside:
+            # Their results are refused by the store anyway.
+            await BatchServiceStub(outside).CancelBatch(api.CancelBatchRequest(name="batches/b"))
+
+
 @pytest.mark.parametrize("service", ["", NAME])
 async def test_health_says_that_a_service_serves_when_asked_and_when_watched(tmp_path: Path, service: str) -> None:
     request = health_pb2.HealthCheckRequest(service=service)

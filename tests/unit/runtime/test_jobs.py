@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from imagemill.domain.items import Facts, Timings
+from imagemill.domain.items import SUSPECT_CLAIMS, Facts, Timings
 from imagemill.domain.presets import PRESETS
 from imagemill.runtime.jobs import (
     LARGEST_MESSAGE,
@@ -45,6 +45,15 @@ def test_a_message_holds_jobs_of_one_batch_and_not_too_many() -> None:
     assert {job for message in messages for job in _keys(message)} == set(_keys(jobs))
 
 
+def test_what_may_kill_its_worker_travels_alone_and_its_claims_with_it() -> None:
+    jobs = [replace(process_job(index), claim=SUSPECT_CLAIMS if index in (1, 4) else 1) for index in range(6)]
+
+    messages = [decode_processes(body) for body in encode_processes(jobs)]
+
+    assert [[job.index for job in message] for message in messages] == [[0, 2, 3, 5], [1], [4]]
+    assert sorted((job for message in messages for job in message), key=lambda job: job.index) == jobs
+
+
 def _keys(jobs: list[ProcessJob]) -> list[tuple[str, int]]:
     return [(job.batch_id, job.index) for job in jobs]
 
@@ -54,7 +63,7 @@ def test_download_jobs_are_read_with_what_their_batch_says() -> None:
     message = messages_pb2.DownloadJobs(batch_id="b", recipe=RECIPE.to_json(), keep_originals=True, jobs=jobs)
 
     assert decode_downloads(message.SerializeToString()) == [
-        DownloadJob("b", 4, 1, "http://x.test/", RECIPE.to_json(), keep_original=True)
+        DownloadJob("b", 4, 1, "http://x.test/", RECIPE.to_json(), keep_original=True, claim=9)
     ]
 
 
@@ -67,7 +76,8 @@ async def test_the_store_is_asked_which_jobs_are_wanted_in_which_attempt() -> No
     asked: list[inner.FilterWantedRequest] = []
 
     class Store:
-        async def FilterWanted(self, request: inner.FilterWantedRequest) -> inner.FilterWantedResponse:
+        async def FilterWanted(self, request: inner.FilterWantedRequest, **limits: float) -> inner.FilterWantedResponse:
+            assert limits["timeout"] > 0
             asked.append(request)
             return inner.FilterWantedResponse(indexes=[1])
 

@@ -283,3 +283,115 @@ async def test_a_job_that_takes_long_is_announced_and_one_that_is_done_is_not(mo
         await eventually(announced)
 
     assert [(each.index, each.state) for each in told] == [(0, State.SUCCEEDED), (1, State.DOWNLOADING)]
+
+
+async def test_a_message_that_can_not_be_read_goes_to_the_dead_letters_and_the_work_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shop = Workshop()
+    await shop.put(b"b:gibberish", message("b", 0))
+    with caplog.at_level(logging.ERROR):
+        async with shop.open():
+            await shop.until_started(0)
+
+    assert await shop.dead(Queue.DOWNLOAD) == [b"b:gibberish"]
+    assert [each.index for each in await shop.events()] == [0]
+    assert await shop.waits(Queue.DOWNLOAD) == []
+    assert len(caplog.records) == 1
+    assert "gibberish" not in caplog.records[0].message
+
+
+async def test_when_nobody_can_say_what_is_wanted_all_of_a_redelivered_message_is_done(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def nobody_answers(jobs: Sequence[Job]) -> Sequence[Job]:
+        raise ConnectionError("the store is away")
+
+    shop = Workshop(wanted=nobody_answers)
+    await shop.put(message("b", 0, 1))
+    async with shop.broker.consume(Queue.DOWNLOAD, 1) as deliveries:
+        await anext(deliveries)
+    with caplog.at_level(logging.CRITICAL):
+        async with shop.open():
+            await shop.until_started(0, 1)
+
+    assert sorted(each.index for each in await shop.events()) == [0, 1]
+    assert await shop.waits(Queue.DOWNLOAD) == []
+
+
+async def test_a_stop_ends_the_stage_though_the_broker_is_away_and_its_messages_come_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("imagemill.runtime.outbox.RETRY_S", 1000.0)
+    shop = Workshop()
+    await shop.put(message("b", 0))
+    shop.broker.away = True
+
+    async with shop.open():
+        await eventually(lambda: shop.broker.refused)
+
+    shop.broker.away = False
+    assert await shop.events() == []
+    assert await shop.waits(Queue.DOWNLOAD) == [message("b", 0)]
+
+
+async def test_an_item_that_may_kill_its_worker_is_announced_before_it_is_begun() -> None:
+    told: list[list[ItemEvent]] = []
+
+    async def handler(job: Job) -> Outcome[str]:
+        told.append(await shop.events())
+        return await succeed(job)
+
+    shop = Workshop(handler=handler)
+    await shop.put(message("suspect", 0))
+    async with shop.open():
+        await eventually(lambda: told)
+
+    assert [(each.index, each.state) for each in told[0]] == [(0, State.DOWNLOADING)]
+    assert [each.state for each in await shop.events()] == [State.SUCCEEDED]
+
+
+async def test_the_next_stage_gets_the_trace_of_the_message_that_a_job_came_in() -> None:
+    traces = [f"00-{number:032x}-{number:016x}-01" for number in (1, 2)]
+    shop = Workshop()
+    for number, trace in enumerate(traces):
+        await shop.broker.publish(Queue.DOWNLOAD, [message("b", number)], trace=trace)
+    async with shop.open():
+        await shop.until_started(0, 1)
+
+    async with shop.broker.consume(Queue.PROCESS, 10) as deliveries:
+        passed_on = {delivery.body: delivery.trace for delivery in [await anext(deliveries) for _ in traces]}
+    assert passed_on == {b"next 0": traces[0], b"next 1": traces[1]}
+
+
+async def test_a_message_that_comes_again_while_its_jobs_are_in_hand_is_not_done_twice() -> None:
+    gate = asyncio.Event()
+
+    async def handler(job: Job) -> Outcome[str]:
+        await gate.wait()
+        return await succeed(job)
+
+    shop = Workshop(handler=handler)
+    await shop.put(message("b", 0, 1))
+    async with shop.open():
+        await shop.until_started(0, 1)
+        # As after a lost connection: the broker delivers what is in hand again, and takes no word on the first one.
+        shop.deliver_again(message("b", 0, 1), message("b", 1, 2))
+        await shop.until_started(2)
+        gate.set()
+
+    assert shop.started == {0: 1, 1: 1, 2: 1}
+    assert sorted(each.index for each in await shop.events()) == [0, 1, 2]
+    # Every copy is acknowledged.
+    assert await shop.waits(Queue.DOWNLOAD) == []
+
+
+async def test_a_job_that_comes_again_is_done_again_once_the_first_is_out() -> None:
+    shop = Workshop()
+    async with shop.open():
+        shop.deliver_again(message("b", 0))
+        await eventually(lambda: shop.broker.order.count(f"publish {Queue.EVENTS}") == 1)
+        shop.deliver_again(message("b", 0))
+        await eventually(lambda: shop.broker.order.count(f"publish {Queue.EVENTS}") == 2)
+
+    assert shop.started == {0: 2}

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from imagemill import codec
-from imagemill.adapters.memory_broker import MemoryBroker
-from imagemill.domain.items import Facts, ItemEvent, State
+from imagemill.adapters.memory_broker import MemoryBroker, _Message
+from imagemill.domain.items import SUSPECT_CLAIMS, Facts, ItemEvent, State
 from imagemill.domain.retry import RetryPolicy
 from imagemill.ports.broker import BrokerUnavailable, Queue
 from imagemill.runtime.outbox import Outbox
@@ -25,12 +25,13 @@ KNOWN = Facts(original=original(3))
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One item; its message is `batch:index,index`."""
+    """One item; its message is `batch:index,index`. Those of batch `suspect` have been claimed often."""
 
     batch_id: str
     index: int
     attempt: int = 0
     facts: Facts = KNOWN
+    claim: int = 1
 
 
 Handler = Callable[[Job], Awaitable[Outcome[str]]]
@@ -42,7 +43,11 @@ def message(batch_id: str, *indexes: int) -> bytes:
 
 def decode(body: bytes) -> list[Job]:
     batch_id, _, indexes = body.decode().partition(":")
-    return [Job(batch_id, int(index)) for index in indexes.split(",") if index]
+    return [Job(batch_id, int(index), claim=_claim(batch_id)) for index in indexes.split(",") if index]
+
+
+def _claim(batch_id: str) -> int:
+    return SUSPECT_CLAIMS if batch_id == "suspect" else 1
 
 
 def encode_next(names: Iterable[str]) -> list[bytes]:
@@ -63,12 +68,12 @@ class FlakyBroker(MemoryBroker):
         self.refused = 0
         self.order: list[str] = []
 
-    async def publish(self, queue: Queue, bodies: Sequence[bytes]) -> None:
+    async def publish(self, queue: Queue, bodies: Sequence[bytes], *, trace: str = "") -> None:
         if self.away:
             self.refused += 1
             raise BrokerUnavailable("the broker is away")
         self.order.append(f"publish {queue}")
-        await super().publish(queue, bodies)
+        await super().publish(queue, bodies, trace=trace)
 
 
 @dataclass(slots=True)
@@ -125,6 +130,20 @@ class Workshop:
 
     async def put(self, *bodies: bytes) -> None:
         await self.broker.publish(Queue.DOWNLOAD, bodies)
+
+    def deliver_again(self, *bodies: bytes) -> None:
+        """Put messages on the work queue as if they had been delivered before."""
+        self.broker._lines[Queue.DOWNLOAD].put_back([_Message(body) for body in bodies])
+
+    async def dead(self, queue: Queue) -> list[bytes]:
+        """The dead letters of a queue, taken from it by this."""
+        bodies: list[bytes] = []
+        async with self.broker.consume(queue, 1000, dead=True) as letters:
+            while self.broker._dead[queue].waiting:
+                letter = await anext(letters)
+                bodies.append(letter.body)
+                await letter.ack()
+        return bodies
 
     async def waits(self, queue: Queue) -> list[bytes]:
         """What waits on a queue, and is taken from it by this."""
