@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import itertools
 import os
 import shutil
-from collections.abc import Sequence
+import tempfile
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from imagemill.domain.failures import FailureCode, PipelineError, TransientError
+from imagemill.ports.blobs import BlobsUnavailable
 
 _SCRATCH = "scratch"
 _FOLDERS = 3
+_PIECE = 1 << 20
 _JOINT = "~"
 """Stands for the slashes within a file's name; no segment of a key has it."""
 
 
 class LocalBlobs:
-    """See `ports.blobs.Blobs`. Scratch files left by a crash are removed at the start.
+    """See `ports.blobs.Blobs`. Any number of processes may share a root; what a dead one left half done is removed
+    when the next one starts.
 
     A key's first three segments are folders. The rest becomes one file name, in a folder named by its first two
     characters: a folder for each picture would cost more than the picture's own entry.
@@ -29,10 +36,9 @@ class LocalBlobs:
         self._root = root
         self._root_text = str(root)
         self._survive_power_loss = survive_power_loss
-        self._scratch = root / _SCRATCH
         self._numbers = itertools.count()
-        shutil.rmtree(self._scratch, ignore_errors=True)
-        self._scratch.mkdir(parents=True)
+        self._scratch, descriptor = _own_scratch(root / _SCRATCH)
+        weakref.finalize(self, os.close, descriptor)
 
     def scratch(self) -> Path:
         """A new path on the same file system."""
@@ -49,6 +55,17 @@ class LocalBlobs:
                 os.replace(path, target)
         except OSError as error:
             raise store_error(error) from error
+
+    async def copy(self, path: Path, size_bytes: int, key: str) -> None:
+        """Copy into a scratch file and rename that. Raises `TransientError` when the disk refuses."""
+        scratch = self.scratch()
+        try:
+            await asyncio.to_thread(_copy_start, path, scratch, size_bytes)
+            self.adopt(scratch, key)
+        except OSError as error:
+            raise store_error(error) from error
+        finally:
+            scratch.unlink(missing_ok=True)
 
     def contains(self, keys: Sequence[str]) -> bool:
         """Whether there is a file under every key."""
@@ -78,21 +95,49 @@ class LocalBlobs:
         """The file of a blob."""
         return Path(self._file(key))
 
-    def keys(self, prefix: str) -> list[str]:
-        """All keys that begin with `prefix`, in no order."""
+    def keys(self, prefix: str) -> Iterator[str]:
+        """All keys that begin with `prefix`, in no order; a folder at a time is in memory."""
         # The last segment may be the beginning of one: it names no folder.
         folder = self._root.joinpath(*prefix.split("/")[:-1][:_FOLDERS])
         found = (os.path.join(where, name) for where, _, names in os.walk(folder) for name in names)
         keys = (self._key(path) for path in found)
-        return [key for key in keys if key.startswith(prefix)]
+        return (key for key in keys if key.startswith(prefix))
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Delete the files of these keys; those that are gone already are no trouble."""
+        if keys:
+            await asyncio.to_thread(self._delete, keys)
 
     async def delete_prefix(self, prefix: str) -> None:
         """Delete everything whose key begins with `prefix`."""
-        await asyncio.to_thread(self._delete, prefix)
+        await asyncio.to_thread(lambda: self._delete(self.keys(prefix)))
 
-    def _delete(self, prefix: str) -> None:
-        for key in self.keys(prefix):
-            os.unlink(self._file(key))
+    def _delete(self, keys: Iterable[str]) -> None:
+        try:
+            for key in keys:
+                with suppress(FileNotFoundError):
+                    os.unlink(self._file(key))
+        except OSError as error:
+            raise self._unavailable("nothing can be deleted in it", error) from error
+
+    async def check(self) -> None:
+        """Write, read and delete a file."""
+        await asyncio.to_thread(self._check)
+
+    def _check(self) -> None:
+        mark, path = os.urandom(16), self.scratch()
+        try:
+            path.write_bytes(mark)
+            found = path.read_bytes()
+            path.unlink()
+        except OSError as error:
+            raise self._unavailable("it can't be written", error) from error
+        if found != mark:
+            raise BlobsUnavailable(f"the blob store in {self._root} gives back other bytes than it was given")
+
+    def _unavailable(self, problem: str, error: OSError) -> BlobsUnavailable:
+        reason = error.strerror or "input/output error"
+        return BlobsUnavailable(f"the blob store in {self._root} can't be used: {problem} ({reason})")
 
     def _file(self, key: str) -> str:
         *folders, rest = key.split("/", _FOLDERS)
@@ -101,6 +146,50 @@ class LocalBlobs:
     def _key(self, path: str) -> str:
         *folders, _, name = os.path.relpath(path, self._root).split("/")
         return "/".join((*folders, name.replace(_JOINT, "/")))
+
+
+def _own_scratch(place: Path) -> tuple[Path, int]:
+    """A new folder for scratch files, and a descriptor that holds its lock until this process ends.
+
+    Folders without a holder, and files, are what the dead have left: they are removed.
+    """
+    place.mkdir(parents=True, exist_ok=True)
+    for left in place.iterdir():
+        _remove_unless_held(left)
+    while True:
+        folder = Path(tempfile.mkdtemp(dir=place))
+        # A process that starts at the same moment takes a folder that is not locked yet for one that was left.
+        with suppress(FileNotFoundError):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            if folder.exists():
+                return folder, descriptor
+            os.close(descriptor)
+
+
+def _remove_unless_held(left: Path) -> None:
+    if not left.is_dir():
+        left.unlink(missing_ok=True)
+        return
+    with suppress(FileNotFoundError):
+        descriptor = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left, ignore_errors=True)
+        except BlockingIOError:
+            pass  # its process lives
+        finally:
+            os.close(descriptor)
+
+
+def _copy_start(path: Path, copy: Path, size_bytes: int) -> None:
+    with path.open("rb") as source, copy.open("wb") as target:
+        left = size_bytes
+        while piece := source.read(min(left, _PIECE)):
+            target.write(piece)
+            left -= len(piece)
+    if left:
+        raise OSError(errno.EIO, "the file is shorter than it was")
 
 
 def store_error(error: OSError) -> PipelineError:

@@ -2,7 +2,7 @@
 
 `SlotOriginals`: a fixed pool of files that are overwritten in place, for one process tree. A fresh file of 200 KB
 costs 1.2 ms, an overwritten one 0.01. `KeptOriginals`: in the blob store, for those that shall outlive the process.
-`LocalOriginals`: both, each draft as it is asked for.
+`LocalOriginals`: both, each draft as it is asked for. Between processes `KeptOriginals` serve alone.
 """
 
 from __future__ import annotations
@@ -59,9 +59,18 @@ class SlotOriginals:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         self._folder = folder
-        self._slots = [_Slot(number, folder / f"{number:03d}") for number in range(slots)]
-        self._free = deque(self._slots)
-        self._available = asyncio.Semaphore(slots)
+        self._slots: list[_Slot] = []
+        self._free: deque[_Slot] = deque()
+        self._available = asyncio.Semaphore(0)
+        self.grow(slots)
+
+    def grow(self, slots: int) -> None:
+        """Have at least so many slots. They are never fewer again: what lies in one may be borrowed."""
+        for number in range(len(self._slots), slots):
+            slot = _Slot(number, self._folder / f"{number:03d}")
+            self._slots.append(slot)
+            self._free.append(slot)
+            self._available.release()
 
     @asynccontextmanager
     async def draft(self, *, durable: bool = False) -> AsyncIterator[_SlotDraft]:
@@ -101,6 +110,14 @@ class SlotOriginals:
             slot.file.truncate(0)
         self._free.append(slot)
         self._available.release()
+        if len(self._free) == len(self._slots):
+            self._clear()
+
+    def _clear(self) -> None:
+        """Leave nothing of a download behind while there is none: a mill may stand idle for days."""
+        for slot in self._slots:
+            if os.fstat(slot.file.fileno()).st_size:
+                slot.file.truncate(0)
 
     def _slot_of(self, ref: str) -> _Slot:
         return self._slots[int(ref.split(":")[1])]
@@ -113,10 +130,11 @@ class SlotOriginals:
 
 
 class _KeptDraft:
-    __slots__ = ("_blobs", "_path", "file")
+    __slots__ = ("_blobs", "_durable", "_path", "file")
 
-    def __init__(self, blobs: Blobs) -> None:
+    def __init__(self, blobs: Blobs, durable: bool) -> None:
         self._blobs = blobs
+        self._durable = durable
         self._path = blobs.scratch()
         try:
             self.file = io.FileIO(self._path, "w+")
@@ -130,7 +148,9 @@ class _KeptDraft:
         self.file.close()
         key = f"batches/{batch_id}/originals/{sha256}"
         self._blobs.adopt(self._path, key)
-        await self._blobs.settle([key])
+        if self._durable:
+            # Any other can be downloaded again.
+            await self._blobs.settle([key])
         return f"blob:{key}"
 
     def drop(self) -> None:
@@ -139,7 +159,7 @@ class _KeptDraft:
 
 
 class KeptOriginals:
-    """See `ports.blobs.Originals`. Originals stay until their batch is deleted."""
+    """See `ports.blobs.Originals`. Originals stay until the storage service deletes them: it knows who needs them."""
 
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
@@ -147,7 +167,7 @@ class KeptOriginals:
     @asynccontextmanager
     async def draft(self, *, durable: bool = True) -> AsyncIterator[_KeptDraft]:
         """A new scratch file."""
-        draft = _KeptDraft(self._blobs)
+        draft = _KeptDraft(self._blobs, durable)
         try:
             yield draft
         finally:
@@ -176,6 +196,10 @@ class LocalOriginals:
     def __init__(self, slots: SlotOriginals, kept: KeptOriginals) -> None:
         self._slots = slots
         self._kept = kept
+
+    def grow(self, slots: int) -> None:
+        """Have places for at least so many drafts that are not durable."""
+        self._slots.grow(slots)
 
     def draft(self, *, durable: bool) -> AbstractAsyncContextManager[Draft]:
         """Reserve a place of the kind that is asked for."""

@@ -2,32 +2,72 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import dataclass
 from pathlib import Path
 
+import aio_pika
 import pytest
 
 from imagemill.adapters.blobs import LocalBlobs
 from imagemill.adapters.local_changes import LocalChanges
 from imagemill.adapters.memory_broker import MemoryBroker
 from imagemill.adapters.originals import KeptOriginals, LocalOriginals, SlotOriginals
+from imagemill.adapters.postgres_changes import open_postgres_changes
+from imagemill.adapters.rabbitmq import open_rabbitmq
+from imagemill.adapters.sql.postgres import migrate_postgres, open_postgres
 from imagemill.adapters.sql.sqlite import open_sqlite
 from imagemill.ports.blobs import Blobs, Originals
-from imagemill.ports.broker import Broker
+from imagemill.ports.broker import Broker, Queue
 from imagemill.ports.changes import Changes
 from imagemill.ports.records import Records
+from tests.support.postgres_node import URL_VARIABLE as DATABASE_URL_VARIABLE
+from tests.support.postgres_node import PostgresNode, own_schema, run_apart, run_sql
+from tests.support.rabbitmq_node import URL_VARIABLE, RabbitNode
 
 
 @asynccontextmanager
-async def memory_broker(folder: Path) -> AsyncIterator[Broker]:
+async def memory_broker(request: pytest.FixtureRequest) -> AsyncIterator[Broker]:
     yield MemoryBroker()
 
 
 @asynccontextmanager
-async def sqlite_records(folder: Path) -> AsyncIterator[Records]:
-    records = await open_sqlite(folder / "mill.db")
+async def rabbitmq_broker(request: pytest.FixtureRequest) -> AsyncIterator[Broker]:
+    url = os.environ.get(URL_VARIABLE) or request.getfixturevalue("rabbitmq_node").url
+    async with open_rabbitmq(url) as opened:
+        await opened.check()
+        await purge(url)
+        yield opened
+
+
+async def purge(url: str) -> None:
+    """Take away what an earlier test has left on the queues."""
+    async with await aio_pika.connect(url) as connection, connection.channel() as channel:
+        for name in (f"{queue}{kind}" for queue in Queue for kind in ("", ".dead", ".buried")):
+            await (await channel.get_queue(name, ensure=False)).purge()
+
+
+@asynccontextmanager
+async def sqlite_records(request: pytest.FixtureRequest) -> AsyncIterator[Records]:
+    async with closing(await open_sqlite(request.getfixturevalue("tmp_path") / "mill.db")) as records:
+        yield records
+
+
+@asynccontextmanager
+async def postgres_records(request: pytest.FixtureRequest) -> AsyncIterator[Records]:
+    async with closing(await open_postgres(request.getfixturevalue("postgres_url"), 4)) as records:
+        yield records
+
+
+@asynccontextmanager
+async def closing(records: Records) -> AsyncIterator[Records]:
     try:
         yield records
     finally:
@@ -44,9 +84,15 @@ def durable_local_blobs(folder: Path) -> Iterator[Blobs]:
     yield LocalBlobs(folder, survive_power_loss=True)
 
 
-@contextmanager
-def local_changes(folder: Path) -> Iterator[Changes]:
+@asynccontextmanager
+async def local_changes(request: pytest.FixtureRequest) -> AsyncIterator[Changes]:
     yield LocalChanges()
+
+
+@asynccontextmanager
+async def postgres_changes(request: pytest.FixtureRequest) -> AsyncIterator[Changes]:
+    async with open_postgres_changes(request.getfixturevalue("postgres_schema"), LocalChanges()) as changes:
+        yield changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +118,66 @@ def kept(folder: Path) -> Iterator[Lodging]:
     reused.close()
 
 
-BROKERS: list[Callable[[Path], AbstractAsyncContextManager[Broker]]] = [memory_broker]
-RECORDS: list[Callable[[Path], AbstractAsyncContextManager[Records]]] = [sqlite_records]
+BROKERS: list[Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Broker]]] = [memory_broker, rabbitmq_broker]
+RECORDS: list[Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Records]]] = [
+    sqlite_records,
+    postgres_records,
+]
 BLOBS: list[Callable[[Path], AbstractContextManager[Blobs]]] = [local_blobs, durable_local_blobs]
 ORIGINALS: list[Callable[[Path], AbstractContextManager[Lodging]]] = [slots, kept]
-CHANGES: list[Callable[[Path], AbstractContextManager[Changes]]] = [local_changes]
+CHANGES: list[Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Changes]]] = [
+    local_changes,
+    postgres_changes,
+]
 
 
 @pytest.fixture(params=BROKERS, ids=lambda opened: opened.__name__)
-async def broker(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Broker]:
-    async with request.param(tmp_path) as opened:
+async def broker(request: pytest.FixtureRequest) -> AsyncIterator[Broker]:
+    async with request.param(request) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitNode]:
+    """A node for all tests of a run; one that harms it mends it."""
+    node = RabbitNode(tmp_path_factory.mktemp("rabbitmq"))
+    yield node
+    node.destroy()
 
 
 @pytest.fixture(params=RECORDS, ids=lambda opened: opened.__name__)
-async def records(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Records]:
-    async with request.param(tmp_path) as opened:
+async def records(request: pytest.FixtureRequest) -> AsyncIterator[Records]:
+    async with request.param(request) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def postgres_node() -> Iterator[PostgresNode]:
+    """A server for all tests of a run; one that harms it mends it."""
+    node = PostgresNode()
+    yield node
+    node.destroy()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(request: pytest.FixtureRequest) -> str:
+    """The URL of a database: the one that is given, or one of this run's own server."""
+    return os.environ.get(DATABASE_URL_VARIABLE) or str(request.getfixturevalue("postgres_node").url())
+
+
+@pytest.fixture(scope="session")
+def postgres_schema(postgres_server: str) -> Iterator[str]:
+    """The URL of a place for tables, of this run alone, with the tables made."""
+    with own_schema(postgres_server) as own:
+        run_apart(migrate_postgres(own))
+        yield own
+
+
+@pytest.fixture
+def postgres_url(postgres_schema: str) -> str:
+    """The URL of a database without rows."""
+    run_sql(postgres_schema, "TRUNCATE items, batches, claims")
+    return postgres_schema
 
 
 @pytest.fixture(params=BLOBS, ids=lambda opened: opened.__name__)
@@ -104,6 +193,6 @@ def lodging(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lodging]
 
 
 @pytest.fixture(params=CHANGES, ids=lambda opened: opened.__name__)
-def changes(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Changes]:
-    with request.param(tmp_path) as opened:
+async def changes(request: pytest.FixtureRequest) -> AsyncIterator[Changes]:
+    async with request.param(request) as opened:
         yield opened

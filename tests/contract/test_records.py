@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 
 import pytest
 
 from imagemill.domain.batches import BatchState
 from imagemill.domain.failures import Failure, FailureCode
+from imagemill.domain.figures import HostFigures
 from imagemill.domain.items import Facts, Head, State
-from imagemill.ports.records import Claim, Move, NewItem, Records, Spread
+from imagemill.ports.records import Claim, Move, NewItem, Records
 from tests.support.builders import (
     BROKEN,
     FAR_OFF,
@@ -206,6 +208,7 @@ async def test_r4_items_changed_since_a_revision_come_by_revision_within_the_bou
 async def test_r4_facts_are_stored_as_one_block(records: Records) -> None:
     await put_batch(records, new_batch(), new_items([0]))
     for head, facts in (
+        (Head(State.PENDING, 0), Facts(failure=replace(BROKEN, tries=3))),
         (Head(State.PENDING, 1), Facts(failure=BROKEN, original=original(1, key="k"))),
         (Head(State.SUCCEEDED, 1), success(2)),
     ):
@@ -289,31 +292,105 @@ async def test_r7_the_first_succeeded_twin_is_found(records: Records) -> None:
     ]
 
 
-async def test_r7_figures_are_those_of_the_rows(records: Records) -> None:
+async def test_r8_a_tally_adds_up_the_final_rows(records: Records) -> None:
     await put_batch(records, new_batch(), new_items(range(106)))
     async with records.write() as unit:
         await unit.move_items([_took(index, milliseconds=index + 1.0) for index in range(100)])
+        await unit.point_duplicates("b", [(7, 3, 150)])
         for index, failure in ((100, GONE), (101, BROKEN), (102, GONE)):
             await unit.move_items([move(index, Head(State.FAILED, 0), 200 + index, facts=Facts(failure))])
 
-    assert await records.error_counts("b") == [(GONE.code, 2), (FailureCode.CONTENT_TRUNCATED, 1)]
-    assert await records.format_counts("b") == {"jpeg": 100}
-    assert await records.attempts_per_success("b") == 1.5
-    assert await records.spread("b", "download_ms") == Spread(50.0, 90.0, 99.0, 100.0)
+    tally = await records.tally("b")
+
+    assert tally is not None
+    assert tally.batch.id == "b"
+    figures = tally.items
+    assert figures.errors == {GONE.code: 2, FailureCode.CONTENT_TRUNCATED: 1}
+    assert figures.http_statuses == {200: 101, 404: 2}
+    assert figures.formats == {"jpeg": 100}
+    assert (figures.succeeded, figures.attempts_of_succeeded, figures.retries) == (100, 150, 50)
+    assert figures.quick_retries == 100 * 2
+    assert figures.downloaded_bytes == sum(1000 + index for index in range(100))
+    assert figures.rendered_bytes == 100 * 9000
+    assert (figures.duplicates, figures.duplicate_bytes, figures.saved_bytes) == (1, 1007, 9000)
+    assert figures.cpu_ms == 100 * 2.5
+    downloads = figures.durations["download"]
+    assert (downloads.count, downloads.mean, downloads.largest) == (100, 50.5, 100.0)
+    assert downloads.percentile(50) == pytest.approx(50.0, rel=0.01)
+    assert figures.durations["decode"].count == 0
 
 
-async def test_r7_figures_of_nothing_are_none(records: Records) -> None:
+async def test_r8_a_tally_names_the_hosts_that_stand_out(records: Records) -> None:
+    hosts = {0: "a.test", 1: "a.test", 2: "b.test", 3: "c.test", 4: "", 5: "d.test"}
+    items = [NewItem(index, "http://x/", index, host, State.PENDING) for index, host in hosts.items()]
+    await put_batch(records, new_batch(), items)
+    async with records.write() as unit:
+        await unit.move_items([_took(index, milliseconds=ms) for index, ms in ((0, 10.0), (1, 30.0), (2, 500.0))])
+        await unit.move_items([move(index, Head(State.FAILED, 0), 50 + index, facts=Facts(GONE)) for index in (3, 4)])
+
+    tally = await records.tally("b")
+
+    assert tally is not None
+    slow, slower = HostFigures("a.test", 2, 0, 2001, 20.0), HostFigures("b.test", 1, 0, 1002, 500.0)
+    assert tally.hosts.total == 3
+    assert tally.hosts.slowest == [slower, slow]
+    assert tally.hosts.failing == [HostFigures("c.test", 1, 1, 0, 0.0)]
+
+
+async def test_r8_a_tally_of_nothing_is_empty(records: Records) -> None:
     await put_batch(records, new_batch(), new_items([0]))
+    tally = await records.tally("b")
 
-    assert await records.error_counts("b") == []
-    assert await records.attempts_per_success("b") == 0.0
-    assert await records.spread("b", "download_ms") is None
+    assert tally is not None
+    assert (tally.items.attempts, tally.items.errors, tally.hosts.total) == (0, {}, 0)
+    assert tally.items.durations["download"].percentile(50) == 0.0
+    assert await records.tally("another") is None
+
+
+async def test_r8_a_tally_is_of_one_moment_whatever_is_written_meanwhile(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(3_000)))
+    at_work = asyncio.Event()
+
+    async def finish_items() -> None:
+        for index in range(3_000):
+            async with records.write() as unit:
+                (batch,) = (await unit.batches(["b"])).values()
+                await unit.move_items([_took(index, milliseconds=1.0)])
+                batch.counts.move(State.PENDING, State.SUCCEEDED)
+                await unit.save_batch(batch)
+            at_work.set()
+
+    writing = asyncio.create_task(finish_items())
+    await at_work.wait()
+    seen = set()
+    for _ in range(10):
+        tally = await records.tally("b")
+        assert tally is not None
+        assert tally.items.succeeded == tally.batch.counts[State.SUCCEEDED]
+        seen.add(tally.items.succeeded)
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+
+    assert len(seen) > 1
+
+
+async def test_r8_a_tally_whose_caller_is_cancelled_blocks_nobody(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(100)))
+    for turns in range(10):
+        tallying = asyncio.create_task(records.tally("b"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        tallying.cancel()
+        await asyncio.gather(tallying, return_exceptions=True)
+
+    async with asyncio.timeout(5.0):
+        assert await records.tally("b") is not None
 
 
 def _took(index: int, milliseconds: float) -> Move:
     facts = success(index)
     assert facts.timings is not None
-    timings = type(facts.timings)(download_ms=milliseconds)
+    timings = type(facts.timings)(download_ms=milliseconds, cpu_ms=2.5)
     return move(
         index, Head(State.SUCCEEDED, index % 2), 10 + index, facts=Facts(None, facts.original, facts.renders, timings)
     )

@@ -11,8 +11,8 @@ from sqlalchemy import Executable, Row, RowMapping
 class Connection(Protocol):
     """A connection inside a transaction.
 
-    A caller that is cancelled tears no statement: each runs to its end before the cancellation goes on, so that the
-    transaction can be rolled back and nothing is left locked.
+    A caller that is cancelled leaves no statement at work: it runs to its end before the cancellation goes on, or is
+    cancelled where it runs. Either way the transaction is rolled back and nothing is left locked.
     """
 
     async def rows(self, query: Executable) -> Sequence[RowMapping]:

@@ -14,33 +14,46 @@ from imagemill.domain.failures import Failure, FailureCode
 from imagemill.domain.items import Facts, Head, ItemRow, Original, Render, State, Timings
 
 FACT_COLUMNS = (
-    "error_code", "error_message", "http_status",
+    "tries", "error_code", "error_message", "http_status",
     "sha256", "size_bytes", "format", "width", "height", "mode", "original_key", "original_status", "remarks",
-    "renders",
-    "download_ms", "decode_ms", "resize_ms", "encode_ms", "store_ms",
+    "renders", "rendered_bytes",
+    "download_ms", "decode_ms", "resize_ms", "encode_ms", "store_ms", "cpu_ms",
 )  # fmt: skip
 
+_TIMING_COLUMNS = FACT_COLUMNS[-6:]
 _NO_FAILURE = (None,) * 3
 _NO_ORIGINAL = (None,) * 9
-_NO_TIMINGS = (None,) * 5
+_NO_TIMINGS = (None,) * 6
 
 
 def fact_values(facts: Facts) -> tuple[Any, ...]:
     """The values of FACT_COLUMNS; the whole block, so that no column of an older try survives."""
     failure, original, timings = facts.failure, facts.original, facts.timings
     return (
+        _tries(facts),
         *((failure.code.value, failure.message, failure.http_status) if failure else _NO_FAILURE),
         *(_original_values(original) if original else _NO_ORIGINAL),
-        _dump_renders(facts.renders) if facts.renders else None,
-        *((timings.download_ms, timings.decode_ms, timings.resize_ms, timings.encode_ms, timings.store_ms)
-          if timings else _NO_TIMINGS),
+        *((_dump_renders(facts.renders), sum(render.size_bytes for render in facts.renders))
+          if facts.renders else (None, None)),
+        *((timings.download_ms, timings.decode_ms, timings.resize_ms, timings.encode_ms, timings.store_ms,
+           timings.cpu_ms) if timings else _NO_TIMINGS),
     )  # fmt: skip
+
+
+def _tries(facts: Facts) -> int | None:
+    """The tries of the download: one column for both who know of them, since the failure is of the download or not."""
+    if facts.original is not None:
+        return facts.original.tries
+    return facts.failure.tries if facts.failure is not None else None
 
 
 def _original_values(original: Original) -> tuple[Any, ...]:
     remarks = None
-    if original.exif or original.warnings:
-        remarks = _dumps({"exif": dict(original.exif), "warnings": original.warnings})
+    if original.exif or original.warnings or original.undecodable_key:
+        found = {"exif": dict(original.exif), "warnings": original.warnings}
+        # Few rows have it: a column would cost all of them.
+        aside = {"undecodable_key": original.undecodable_key} if original.undecodable_key else {}
+        remarks = _dumps(found | aside)
     return (
         original.sha256,
         original.size_bytes,
@@ -90,7 +103,8 @@ def facts_from(row: RowMapping) -> Facts:
 def _failure_from(row: RowMapping) -> Failure | None:
     if row["error_code"] is None:
         return None
-    return Failure(FailureCode(row["error_code"]), row["error_message"], row["http_status"])
+    tries = row["tries"] or 0 if row["sha256"] is None else 0
+    return Failure(FailureCode(row["error_code"]), row["error_message"], row["http_status"], tries)
 
 
 def original_from(row: RowMapping) -> Original | None:
@@ -103,12 +117,14 @@ def original_from(row: RowMapping) -> Original | None:
         size_bytes=row["size_bytes"],
         format=row["format"],
         http_status=row["original_status"],
+        tries=row["tries"],
         width=row["width"],
         height=row["height"],
         mode=row["mode"],
         exif=remarks.get("exif", {}),
         warnings=tuple(remarks.get("warnings", ())),
         key=row["original_key"] or "",
+        undecodable_key=remarks.get("undecodable_key", ""),
     )
 
 
@@ -119,7 +135,7 @@ def _renders_from(text: str | None) -> tuple[Render, ...]:
 def _timings_from(row: RowMapping) -> Timings | None:
     if row["download_ms"] is None:
         return None
-    return Timings(row["download_ms"], row["decode_ms"], row["resize_ms"], row["encode_ms"], row["store_ms"])
+    return Timings(*(row[column] for column in _TIMING_COLUMNS))
 
 
 def batch_from(row: RowMapping) -> Batch:
@@ -135,6 +151,7 @@ def batch_from(row: RowMapping) -> Batch:
         labels=json.loads(row["labels"]),
         priority=row["priority"],
         keep_originals=row["keep_originals"],
+        keep_undecodable=row["keep_undecodable"],
         revision=row["revision"],
         counts=Counts({state: row[name] for state, name in zip(State, COUNT_COLUMNS, strict=True)}),
         downloaded_bytes=row["downloaded_bytes"],
@@ -144,6 +161,7 @@ def batch_from(row: RowMapping) -> Batch:
         finished_at=row["finished_at"],
         active_s=row["active_s"],
         changed_at=row["changed_at"],
+        swept=bool(row["swept"]),
     )
 
 
@@ -159,6 +177,7 @@ def progress_values(batch: Batch) -> Mapping[str, Any]:
         "finished_at": batch.finished_at,
         "active_s": batch.active_s,
         "changed_at": batch.changed_at,
+        "swept": batch.swept,
     }
 
 
@@ -174,6 +193,7 @@ def batch_values(batch: Batch) -> Mapping[str, Any]:
         "recipe_fingerprint": batch.recipe_fingerprint,
         "priority": batch.priority,
         "keep_originals": batch.keep_originals,
+        "keep_undecodable": batch.keep_undecodable,
         "created_at": batch.created_at,
         **progress_values(batch),
     }

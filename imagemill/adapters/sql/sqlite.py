@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, QueuePool, Row, Select, create_engine, event, insert, select
+from sqlalchemy import Connection, Engine, QueuePool, Select, create_engine, event, insert, inspect
 from sqlalchemy.exc import DBAPIError
 
+from imagemill.adapters.sql.revisions import REVISION, Migrated, alembic_version, revision_of
 from imagemill.adapters.sql.rows import FACT_COLUMNS, fact_values
-from imagemill.adapters.sql.schema import SCHEMA_VERSION, meta, metadata
+from imagemill.adapters.sql.schema import batches, metadata
 from imagemill.adapters.sql.threads import EngineThreads, Writer
 from imagemill.adapters.sql.unit import SqlUnit
-from imagemill.adapters.sql.views import SqlView
+from imagemill.adapters.sql.views import CHUNK, Chunk, Reading, SqlView
 from imagemill.domain.items import Facts, Head, State
 from imagemill.ports.records import Claim, Move, NewItem, RecordsUnavailable, Twin
 
@@ -145,50 +146,82 @@ class SqliteRecords(SqlView):
         except DBAPIError as error:
             raise RecordsUnavailable("the database file could not be written") from error
 
+    async def check(self) -> None:
+        """Read something."""
+        await self.batch("")
+
     async def close(self) -> None:
         """Let go of the file; the last connection to it folds the write-ahead log into it."""
         await self._readers.close()
         await self._writer.close()
 
-    async def _rows(self, query: Select[Any]) -> Sequence[Row[*tuple[Any, ...]]]:
-        try:
+    async def _rows(self, query: Select[Any]) -> Chunk:
+        with _reading():
             return await self._readers.read(query)
-        except DBAPIError as error:
-            raise RecordsUnavailable("the database file could not be read") from error
+
+    async def _read_through(self, *readings: Reading) -> None:
+        with _reading():
+            await self._readers.read_through(readings, CHUNK)
 
 
-class SchemaUnknown(RecordsUnavailable):
-    """The file was written by another version of the mill whose schema this one doesn't know."""
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        raise RecordsUnavailable("the database file could not be read") from error
 
 
 async def open_sqlite(path: Path, *, survive_power_loss: bool = False) -> SqliteRecords:
-    """Open or create the database file. Raises `SchemaUnknown`, `RecordsUnavailable`.
+    """Open or create the database file; an older one is brought to this version's tables.
 
     A commit survives the death of any process; with `survive_power_loss` also that of the machine.
+
+    Raises:
+        RecordsUnavailable: the file can't be opened, or is no database.
+        SchemaUnknown: it was made by a newer version.
     """
+    records, _ = await _opened(path, survive_power_loss)
+    return records
+
+
+async def migrate_sqlite(path: Path) -> Migrated:
+    """Bring a database file to this version's tables, or create it. Raises as `open_sqlite` does."""
+    records, before = await _opened(path, survive_power_loss=True)
+    await records.close()
+    return Migrated(before, REVISION)
+
+
+async def _opened(path: Path, survive_power_loss: bool) -> tuple[SqliteRecords, str | None]:
+    """The file, and the revision that it had before."""
     synchronous = "FULL" if survive_power_loss else "NORMAL"
     writing = _engine(path, 1, "BEGIN IMMEDIATE", synchronous)
     reading = _engine(path, READERS, "BEGIN", synchronous)
     records = SqliteRecords(Writer(writing), EngineThreads(reading, READERS, "sqlite-reader"))
     try:
-        await records._writer.run(_prepare)
-    except DBAPIError as error:
+        before = await records._writer.run(_prepare)
+    except BaseException as error:
         await records.close()
-        raise RecordsUnavailable("the database file can't be opened") from error
-    except SchemaUnknown:
-        await records.close()
+        if isinstance(error, DBAPIError):
+            raise RecordsUnavailable("the database file can't be opened") from error
         raise
-    return records
+    return records, before
 
 
-def _prepare(connection: Connection) -> None:
-    """Create what is missing, and refuse what another version made."""
-    metadata.create_all(connection)
-    version = connection.scalar(select(meta.c.value).where(meta.c.key == "schema"))
-    if version is None:
-        connection.execute(insert(meta).values(key="schema", value=str(SCHEMA_VERSION)))
-    elif version != str(SCHEMA_VERSION):
-        raise SchemaUnknown(f"the database has schema {version}, this version needs {SCHEMA_VERSION}")
+def _prepare(connection: Connection) -> str | None:
+    """Make the tables what this version needs; the revision from before, None of a file without any."""
+    before = revision_of(connection)
+    if before == REVISION:
+        return before
+    if before is None and not inspect(connection).has_table(batches.name):
+        metadata.create_all(connection)
+        alembic_version.create(connection)
+        connection.execute(insert(alembic_version).values(version_num=REVISION))
+        return None
+    # Most starts have nothing to migrate, and Alembic takes a while to load.
+    from imagemill.adapters.sql.migration import upgrade
+
+    return upgrade(connection)
 
 
 def _engine(path: Path, connections: int, begin: str, synchronous: str) -> Engine:

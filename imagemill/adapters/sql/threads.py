@@ -7,7 +7,8 @@ waited for: a cancellation in the middle of it would leave a statement at work o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -24,8 +25,8 @@ class EngineThreads:
         self._engine = engine
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
-    async def run(self, function: Callable[[], T]) -> T:
-        """Run a function to its end, even when the caller is cancelled meanwhile."""
+    async def run(self, function: Callable[[], T], give_up: Callable[[], None] | None = None) -> T:
+        """Run a function to its end, even when the caller is cancelled meanwhile; `give_up` then makes it shorter."""
         future = asyncio.get_running_loop().run_in_executor(self._threads, function)
         cancelled: asyncio.CancelledError | None = None
         while not future.done():
@@ -33,6 +34,8 @@ class EngineThreads:
                 await asyncio.wait((future,))
             except asyncio.CancelledError as error:
                 cancelled = error
+                if give_up is not None:
+                    give_up()
         if cancelled is not None:
             future.exception()  # looked at, so that nobody complains of it
             raise cancelled
@@ -46,6 +49,22 @@ class EngineThreads:
                 return connection.execute(query).all()
 
         return await self.run(read)
+
+    async def read_through(
+        self, readings: Iterable[tuple[Executable, Callable[[Sequence[Row[*tuple[Any, ...]]]], None]]], chunk: int
+    ) -> None:
+        """Hand the rows of each query to its taker in chunks, on the thread, in one transaction."""
+        given_up = threading.Event()
+
+        def read() -> None:
+            with self._engine.connect() as connection:
+                for query, take in readings:
+                    for rows in connection.execute(query).partitions(chunk):
+                        if given_up.is_set():
+                            return
+                        take(rows)
+
+        await self.run(read, given_up.set)
 
     async def close(self) -> None:
         """Close the connections and end the threads."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, TextClause, and_, delete, func, insert, select, update
 
 from imagemill.adapters.sql.connection import Connection
 from imagemill.adapters.sql.rows import batch_from, batch_values, head_from, original_from, progress_values
@@ -20,8 +20,9 @@ _CLAIM_KEPT_S = 60.0
 _DUE_COLUMNS = (
     items.c.idx, items.c.source, items.c.state, items.c.attempt, items.c.claims, items.c.sha256, items.c.size_bytes,
     items.c.format, items.c.width, items.c.height, items.c.mode, items.c.original_key, items.c.original_status,
-    items.c.remarks,
+    items.c.remarks, items.c.tries, items.c.download_ms,
 )  # fmt: skip
+_HEAD_COLUMNS = (items.c.idx, items.c.state, items.c.attempt, items.c.claims, items.c.size_bytes)
 
 
 class SqlUnit(ABC):
@@ -49,7 +50,9 @@ class SqlUnit(ABC):
         """Batches with work left, oldest first; locked in the order of their ids."""
         ids = await self._connection.rows(select(batches.c.id).where(batches.c.state.in_(_WORKING)))
         locked = await self.batches([row["id"] for row in ids]) if ids else {}
-        return sorted(locked.values(), key=lambda batch: batch.created_at)
+        # Whoever held the lock may have ended a batch meanwhile.
+        working = (batch for batch in locked.values() if batch.state.value in _WORKING)
+        return sorted(working, key=lambda batch: batch.created_at)
 
     async def save_batch(self, batch: Batch) -> None:
         """Write what changes of a batch."""
@@ -94,7 +97,7 @@ class SqlUnit(ABC):
             .with_for_update(skip_locked=True)
         )
         rows = await self._connection.rows(query)
-        return [DueItem(row["idx"], row["source"], head_from(row), original_from(row)) for row in rows]
+        return [_due_item(row) for row in rows]
 
     async def claimed(self, token: str) -> list[tuple[str, DueItem]]:
         """What a claim of this token holds."""
@@ -105,7 +108,7 @@ class SqlUnit(ABC):
         for batch in await self.working_batches():
             mine = and_(items.c.batch_id == batch.id, IN_FLIGHT, items.c.claim_token == token)
             rows = await self._connection.rows(select(*_DUE_COLUMNS).where(mine).order_by(items.c.due_at))
-            held += [(batch.id, DueItem(row["idx"], row["source"], head_from(row), original_from(row))) for row in rows]
+            held += [(batch.id, _due_item(row)) for row in rows]
         return held
 
     async def confirm(self, token: str, now: float) -> None:
@@ -135,24 +138,45 @@ class SqlUnit(ABC):
         values = {"due_at": now} if other_epochs else {"due_at": now, "claims": items.c.claims - 1}
         return await self._connection.change(statement.values(values))
 
+    async def latest_epoch(self) -> str:
+        """The latest epoch of all claims that are remembered."""
+        rows = await self._connection.rows(select(func.max(claims.c.epoch).label("latest")))
+        return rows[0]["latest"] or ""
+
+    async def digests_in_flight(self, batch_id: str, digests: Collection[str]) -> set[str]:
+        """Those of the digests that items in flight are known by."""
+        return await self._digests(IN_FLIGHT, batch_id, digests)
+
+    async def digests_known(self, batch_id: str, digests: Collection[str]) -> set[str]:
+        """Those of the digests that any item is known by; reads every row of the batch."""
+        return await self._digests(items.c.idx >= 0, batch_id, digests)
+
+    async def _digests(
+        self, where: ColumnElement[bool] | TextClause, batch_id: str, digests: Collection[str]
+    ) -> set[str]:
+        sought = and_(items.c.batch_id == batch_id, where, items.c.sha256.in_(sorted(digests)))
+        return {row["sha256"] for row in await self._connection.rows(select(items.c.sha256).where(sought).distinct())}
+
     async def failed_items(
         self, batch_id: str, after: int, limit: int, codes: Collection[str]
     ) -> dict[int, tuple[Head, int]]:
         """Failed items whose source names a host, by index."""
-        columns = (items.c.idx, items.c.state, items.c.attempt, items.c.claims, items.c.size_bytes)
         failed = and_(items.c.batch_id == batch_id, items.c.idx > after, items.c.state == State.FAILED.value)
-        query = select(*columns).where(failed, items.c.host != "").order_by(items.c.idx).limit(limit)
+        query = select(*_HEAD_COLUMNS).where(failed, items.c.host != "").order_by(items.c.idx).limit(limit)
         if codes:
             query = query.where(items.c.error_code.in_(codes))
         rows = await self._connection.rows(query)
         return {row["idx"]: (head_from(row), row["size_bytes"] or 0) for row in rows}
 
-    async def open_items(self, batch_id: str, limit: int) -> dict[int, Head]:
+    async def open_items(self, batch_id: str, limit: int) -> dict[int, tuple[Head, int]]:
         """Items not final, by index."""
-        found: dict[int, Head] = {}
+        found: dict[int, tuple[Head, int]] = {}
         for condition in (IN_FLIGHT, PENDING):
-            query = select(items.c.idx, items.c.state, items.c.attempt, items.c.claims)
-            query = query.where(items.c.batch_id == batch_id, condition).limit(limit - len(found))
+            query = select(*_HEAD_COLUMNS).where(items.c.batch_id == batch_id, condition).limit(limit - len(found))
             rows = await self._connection.rows(query)
-            found |= {row["idx"]: head_from(row) for row in rows}
+            found |= {row["idx"]: (head_from(row), row["size_bytes"] or 0) for row in rows}
         return found
+
+
+def _due_item(row: RowMapping) -> DueItem:
+    return DueItem(row["idx"], row["source"], head_from(row), original_from(row), row["download_ms"] or 0.0)

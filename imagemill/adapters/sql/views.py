@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, and_, case, func, select, tuple_
 
 from imagemill.adapters.sql.rows import batch_from, item_from
 from imagemill.adapters.sql.schema import SUCCEEDED, batches, items
-from imagemill.domain.batches import Batch
+from imagemill.domain.batches import Batch, BatchState
+from imagemill.domain.figures import Figures, HostFigures, Hosts
 from imagemill.domain.items import ItemRow, State
-from imagemill.ports.records import Spread
+from imagemill.ports.records import Tally
 
-# Figures over a whole batch read its rows in their order. The literal condition would lead SQLite to the index of
-# digests, and from there to the rows in no order at all: a minute for a million.
-_IN_ROW_ORDER = items.c.idx >= 0
-_IS_SUCCEEDED = items.c.state == State.SUCCEEDED.value
+Chunk = Sequence[Row[*tuple[Any, ...]]]
+Reading = tuple[Select[Any], Callable[[Chunk], None]]
+"""A query, and who takes its rows."""
+CHUNK = 1_000
+"""Rows in memory at once where all of a batch's are read."""
+
+_FIGURES = (
+    items.c.state, items.c.attempt, items.c.claims, items.c.tries, items.c.duplicate_of, items.c.error_code,
+    func.coalesce(items.c.http_status, items.c.original_status), items.c.size_bytes, items.c.format, items.c.width,
+    items.c.height, items.c.rendered_bytes, items.c.cpu_ms, items.c.download_ms, items.c.decode_ms, items.c.resize_ms,
+    items.c.encode_ms, items.c.store_ms,
+)  # fmt: skip
+"""What `Figures.add` takes, in its order."""
 
 
 class SqlView(ABC):
@@ -36,6 +46,13 @@ class SqlView(ABC):
         if before:
             query = query.where(tuple_(batches.c.created_at, batches.c.id) < before)
         return await self._batches(query)
+
+    async def unswept_batches(self, limit: int) -> list[Batch]:
+        """Final batches that are not swept."""
+        ended = batches.c.state.in_([state.value for state in BatchState if state.is_final])
+        return await self._batches(
+            select(batches).where(ended, ~batches.c.swept).order_by(batches.c.finished_at).limit(limit)
+        )
 
     async def items(
         self, batch_id: str, after: int, limit: int, states: Collection[State] = (), codes: Collection[str] = ()
@@ -63,57 +80,62 @@ class SqlView(ABC):
         found = await self._items(query.order_by(items.c.idx).limit(1))
         return found[0] if found else None
 
-    async def error_counts(self, batch_id: str) -> list[tuple[str, int]]:
-        """Failed items by code, most frequent first."""
-        number = func.count().label("number")
-        query = (
-            select(items.c.error_code, number)
-            .where(items.c.batch_id == batch_id, _IN_ROW_ORDER, items.c.state == State.FAILED.value)
-            .group_by(items.c.error_code)
-            .order_by(number.desc(), items.c.error_code)
+    async def tally(self, batch_id: str) -> Tally | None:
+        """A batch in figures, in two passes over its rows: one by one, and grouped by host."""
+        found: list[Batch] = []
+        figures, hosts = Figures(), Hosts()
+
+        def count(rows: Chunk) -> None:
+            for row in rows:
+                figures.add(*row)
+
+        await self._read_through(
+            (select(batches).where(batches.c.id == batch_id), lambda rows: found.extend(map(_batch, rows))),
+            (_figures_of(batch_id), count),
+            (_hosts_of(batch_id), lambda rows: hosts.add([_host_figures(row) for row in rows])),
         )
-        return [(row[0], row[1]) for row in await self._rows(query)]
-
-    async def format_counts(self, batch_id: str) -> Mapping[str, int]:
-        """Succeeded items by the original's format."""
-        query = (
-            select(items.c.format, func.count())
-            .where(items.c.batch_id == batch_id, _IN_ROW_ORDER, _IS_SUCCEEDED)
-            .group_by(items.c.format)
-            .order_by(items.c.format)
-        )
-        return {row[0]: row[1] for row in await self._rows(query)}
-
-    async def attempts_per_success(self, batch_id: str) -> float:
-        """Mean attempts of succeeded items."""
-        query = select(func.avg(items.c.attempt + 1))
-        query = query.where(items.c.batch_id == batch_id, _IN_ROW_ORDER, _IS_SUCCEEDED)
-        return float((await self._rows(query))[0][0] or 0.0)
-
-    async def spread(self, batch_id: str, duration: str) -> Spread | None:
-        """Percentiles of a duration, by nearest rank; the database sorts, so memory stays flat."""
-        column = items.c[duration]
-        succeeded = select(column.label("value"))
-        succeeded = succeeded.where(items.c.batch_id == batch_id, _IN_ROW_ORDER, _IS_SUCCEEDED, column.is_not(None))
-        total = (await self._rows(select(func.count()).select_from(succeeded.subquery())))[0][0]
-        if not total:
-            return None
-        ranks = [max(-(-total * share // 100), 1) for share in (50, 90, 99, 100)]
-        ranked = succeeded.add_columns(func.row_number().over(order_by=column).label("rank")).subquery()
-        rows = await self._rows(select(ranked.c.rank, ranked.c.value).where(ranked.c.rank.in_(ranks)))
-        by_rank = {row[0]: row[1] for row in rows}
-        return Spread(*(by_rank[rank] for rank in ranks))
+        return Tally(found[0], figures, hosts) if found else None
 
     async def _batches(self, query: Select[Any]) -> list[Batch]:
-        return [batch_from(row._mapping) for row in await self._rows(query)]
+        return [_batch(row) for row in await self._rows(query)]
 
     async def _items(self, query: Select[Any]) -> list[ItemRow]:
         return [item_from(row._mapping) for row in await self._rows(query)]
 
     @abstractmethod
-    async def _rows(self, query: Select[Any]) -> Sequence[Row[*tuple[Any, ...]]]:
+    async def _rows(self, query: Select[Any]) -> Chunk:
         """All rows of a query. Raises `RecordsUnavailable`."""
+
+    @abstractmethod
+    async def _read_through(self, *readings: Reading) -> None:
+        """Hand the rows of each query in chunks to its taker, all as of one moment. Raises `RecordsUnavailable`."""
 
 
 def _only(query: Select[Any], states: Collection[State]) -> Select[Any]:
     return query.where(items.c.state.in_([state.value for state in states])) if states else query
+
+
+def _figures_of(batch_id: str) -> Select[Any]:
+    return select(*_FIGURES).where(_final_items(batch_id))
+
+
+def _hosts_of(batch_id: str) -> Select[Any]:
+    failed = func.sum(case((items.c.state == State.FAILED.value, 1), else_=0))
+    download_ms = func.avg(case((items.c.state == State.SUCCEEDED.value, items.c.download_ms)))
+    columns = (items.c.host, func.count(), failed, func.coalesce(func.sum(items.c.size_bytes), 0), download_ms)
+    return select(*columns).where(_final_items(batch_id), items.c.host != "").group_by(items.c.host)
+
+
+def _final_items(batch_id: str) -> ColumnElement[bool]:
+    # In the order of the rows: an index of some of them would lead SQLite to read them in no order at all, a minute
+    # for a million.
+    return and_(items.c.batch_id == batch_id, items.c.idx >= 0, items.c.state >= State.SUCCEEDED.value)
+
+
+def _host_figures(row: Row[*tuple[Any, ...]]) -> HostFigures:
+    host, number, failed, size_bytes, download_ms = row
+    return HostFigures(host, number, int(failed), int(size_bytes), float(download_ms or 0.0))
+
+
+def _batch(row: Row[*tuple[Any, ...]]) -> Batch:
+    return batch_from(row._mapping)
