@@ -29,6 +29,8 @@ class Sniffed:
 
     kind: Kind
     format: str = ""
+    extension: str = ""
+    """The usual file extension of what is UNSUPPORTED, without a dot."""
 
 
 _PICTURES: tuple[tuple[bytes, str], ...] = (
@@ -42,18 +44,56 @@ _PICTURES: tuple[tuple[bytes, str], ...] = (
     (b"MM\x00+", "tiff"),
 )
 
-_UNSUPPORTED: tuple[tuple[bytes, str], ...] = (
-    (b"\xff\x0a", "JPEG XL"),
-    (b"\x00\x00\x00\x0cJXL \r\n\x87\n", "JPEG XL"),
-    (b"\x00\x00\x00\x0cjP  \r\n\x87\n", "JPEG 2000"),
-    (b"\xff\x4f\xff\x51", "JPEG 2000"),
-    (b"%PDF-", "PDF"),
-    (b"8BPS", "Photoshop"),
+_UNSUPPORTED: tuple[tuple[bytes, str, str], ...] = (
+    (b"\xff\x0a", "JPEG XL", "jxl"),
+    (b"\x00\x00\x00\x0cJXL \r\n\x87\n", "JPEG XL", "jxl"),
+    (b"\x00\x00\x00\x0cjP  \r\n\x87\n", "JPEG 2000", "jp2"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000", "j2k"),
+    (b"\xff\xd8\xff\xf7", "JPEG-LS", "jls"),
+    (b"II\xbc\x01", "JPEG XR", "jxr"),
+    (b"%PDF-", "PDF", "pdf"),
+    (b"%!PS", "PostScript", "eps"),
+    (b"\xc5\xd0\xd3\xc6", "PostScript", "eps"),
+    (b"8BPS", "Photoshop", "psd"),
+    (b"gimp xcf", "GIMP", "xcf"),
+    (b"\x00\x00\x02\x00\x01\x00", "a cursor", "cur"),
+    (b"icns", "an Apple icon", "icns"),
+    (b"qoif", "QOI", "qoi"),
+    (b"BPG\xfb", "BPG", "bpg"),
+    (b"FLIF", "FLIF", "flif"),
+    (b"DDS ", "DirectDraw Surface", "dds"),
+    (b"v/1\x01", "OpenEXR", "exr"),
+    (b"#?RADIANCE", "Radiance HDR", "hdr"),
+    (b"SIMPLE  =", "FITS", "fits"),
+    (b"AT&TFORM", "DjVu", "djvu"),
+    (b"\x8aMNG\r\n\x1a\n", "MNG", "mng"),
+    (b"\x8bJNG\r\n\x1a\n", "JNG", "jng"),
+    (b"\xd7\xcd\xc6\x9a", "Windows Metafile", "wmf"),
+    (b"FUJIFILMCCD-RAW", "a camera's raw file", "raf"),
+    (b"IIRO", "a camera's raw file", "orf"),
+    (b"IIRS", "a camera's raw file", "orf"),
+    (b"IIU\x00", "a camera's raw file", "rw2"),
+    (b"FOVb", "a camera's raw file", "x3f"),
+    (b"\x1aE\xdf\xa3", "a video", "webm"),
+    (b"FLV\x01", "a video", "flv"),
+    (b"OggS", "an Ogg video or sound", "ogg"),
+    (b"\x00\x00\x01\xba", "a video", "mpg"),
+    (b"\x00\x00\x01\xb3", "a video", "mpg"),
+    (b"0&\xb2u\x8ef\xcf\x11", "a video", "wmv"),
 )
+"""First bytes, name for people, usual file extension."""
+_UNSUPPORTED_STARTS = tuple(magic for magic, _, _ in _UNSUPPORTED)
+
+_NETPBM = re.compile(rb"P[1-7]\s")
+_RAW_IN_TIFF = b"CR\x02\x00"
+"""Stands at byte 8 of Canon's raw files, which begin like TIFF."""
+_RIFF_VIDEOS = {b"AVI ": ("a video", "avi")}
 
 _BMP_HEADER_SIZES = (12, 40, 52, 56, 64, 108, 124)
-_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _AVIF_BRANDS = {b"avif", b"avis"}
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+_RAW_BRANDS = {b"crx "}
+_VIDEO_BRANDS = {b"isom", b"iso2", b"iso4", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"M4V ", b"qt  ", b"3gp4"}
 
 _MARKUP_PROLOG = re.compile(
     rb"\A(?:\xef\xbb\xbf)?\s*(?:<\?xml.*?\?>\s*|<!--.*?-->\s*|<!doctype\s+svg[^>]*>\s*)*", re.S | re.I
@@ -104,17 +144,39 @@ _EXTENSION_FORMATS = {
 
 def sniff(head: bytes) -> Sniffed:
     """Judge content by `head`, its first `ENOUGH_BYTES` bytes or all of it if it is shorter."""
+    # Some begin like a picture that is rendered, so what is not rendered is looked for first.
+    if unsupported := _unsupported(head):
+        return Sniffed(Kind.UNSUPPORTED, *unsupported)
     for magic, name in _PICTURES:
         if head.startswith(magic):
             return Sniffed(Kind.PICTURE, name)
     if name := _container(head):
         return Sniffed(Kind.PICTURE, name)
-    for magic, name in _UNSUPPORTED:
-        if head.startswith(magic):
-            return Sniffed(Kind.UNSUPPORTED, name)
-    if _brands(head) & _HEIC_BRANDS:
-        return Sniffed(Kind.UNSUPPORTED, "HEIC")
     return _markup(head)
+
+
+def _unsupported(head: bytes) -> tuple[str, str] | None:
+    """Return name and extension of a known format that is not rendered."""
+    if head.startswith(_UNSUPPORTED_STARTS):
+        return next((name, extension) for magic, name, extension in _UNSUPPORTED if head.startswith(magic))
+    if head[8:12] == _RAW_IN_TIFF and head.startswith(b"II*\x00"):
+        return "a camera's raw file", "cr2"
+    if head[:4] == b"RIFF" and head[8:12] in _RIFF_VIDEOS:
+        return _RIFF_VIDEOS[head[8:12]]
+    if _NETPBM.match(head):
+        return "Netpbm", "pnm"
+    return _boxed(_brands(head))
+
+
+def _boxed(brands: set[bytes]) -> tuple[str, str] | None:
+    """Tell the formats in ISO base media files apart by their brands."""
+    if brands & _AVIF_BRANDS:
+        return None
+    if brands & _HEIC_BRANDS:
+        return "HEIC", "heic"
+    if brands & _RAW_BRANDS:
+        return "a camera's raw file", "cr3"
+    return ("a video", "mp4") if brands & _VIDEO_BRANDS else None
 
 
 def disagreements(found: str, content_type: str, url: str) -> tuple[str, ...]:
@@ -158,7 +220,7 @@ def _markup(head: bytes) -> Sniffed:
     prolog = _MARKUP_PROLOG.match(head)
     rest = head[prolog.end() :] if prolog else head
     if _SVG.match(rest):
-        return Sniffed(Kind.UNSUPPORTED, "SVG")
+        return Sniffed(Kind.UNSUPPORTED, "SVG", "svg")
     if _HTML.match(rest):
         return Sniffed(Kind.HTML)
     return Sniffed(Kind.OTHER)

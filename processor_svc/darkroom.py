@@ -11,17 +11,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagemill import codec
+from imagemill.domain.failures import Failure, FailureCode, PermanentError, PipelineError
 from imagemill.domain.items import Facts, ItemEvent, Original, Render, State, Timings
 from imagemill.domain.recipe import extension
 from imagemill.ports.blobs import Blobs, Borrowed, Originals
 from imagemill.runtime.jobs import ProcessJob
-from imagemill.runtime.stage import Outcome, StageBroken
+from imagemill.runtime.stage import JobFailed, Outcome, StageBroken
 from imagemill.v1 import storage_service_pb2 as inner
 from processor_svc.jobs import RenderJob, RenderResult
 from processor_svc.pool import PoolBroken, RenderPool
 
 if TYPE_CHECKING:  # the stubs alone know asynchronous stubs by a type of their own
     from imagemill.v1.storage_service_pb2_grpc import StorageServiceAsyncStub
+
+_UNDECODED = frozenset(
+    {
+        FailureCode.DECODE_FAILED,
+        FailureCode.CONTENT_TRUNCATED,
+        FailureCode.TOO_MANY_PIXELS,
+        FailureCode.MEMORY_EXCEEDED,
+        FailureCode.RENDER_TIMEOUT,
+        FailureCode.RENDER_CRASHED,
+    }
+)
+"""What a rendering process can say of bytes that it can't decode."""
 
 
 class Darkroom:
@@ -34,13 +47,14 @@ class Darkroom:
         self._blobs = blobs
         self._originals = originals
         self._storage = storage
-        self._max_pixels = max_pixels
+        self.max_pixels = max_pixels
+        """The largest picture that is decoded, from the next job on."""
 
     async def develop(self, job: ProcessJob) -> Outcome[None]:
         """Render and store, unless the same bytes were rendered for another item; gives the original back.
 
-        Raises `PipelineError` as `RenderPool.render` and `Blobs.adopt` do, and `StageBroken` when nothing can be
-        rendered any more.
+        Raises `PipelineError` as `RenderPool.render` and `Blobs.adopt` do, `JobFailed` when the bytes could not be
+        decoded and were put aside, and `StageBroken` when nothing can be rendered any more.
         """
         try:
             if twin := await self._facts_of_twin(job):
@@ -48,11 +62,22 @@ class Darkroom:
             borrowed = self._originals.borrow(job.original_ref)
             if borrowed is None or not _is_whole(borrowed, job.original):
                 return _download_again(job)
+            if job.refusal is not None:
+                # Before a decoder sees it: its first bytes are of no format that is rendered.
+                return await self._put_aside(job, borrowed, _error_of(job.refusal))
             outputs = {variant.name: self._blobs.scratch() for variant in job.recipe.variants}
             try:
                 result = await self._rendered(self._order(job, borrowed, outputs))
                 if not self._originals.is_void(job.original_ref):
                     return self._store(job, result, outputs)
+            except PipelineError as error:
+                _discard(outputs)
+                if self._originals.borrow(job.original_ref) is None:
+                    # Deleted under the renderer's hands, since a twin was done with it.
+                    return _download_again(job)
+                if not job.keep_undecodable or error.failure.code not in _UNDECODED:
+                    raise
+                return await self._put_aside(job, borrowed, error)
             except BaseException:
                 _discard(outputs)
                 raise
@@ -64,6 +89,21 @@ class Darkroom:
     async def drop(self, job: ProcessJob) -> None:
         """Give back the original of a job that will not be done."""
         await self._originals.release(job.original_ref)
+
+    async def _put_aside(self, job: ProcessJob, borrowed: Borrowed, error: PipelineError) -> Outcome[None]:
+        """Copy the original to where it lasts, then fail as it would have failed without; raises `JobFailed`."""
+        key = f"batches/{job.batch_id}/undecodable/{job.original.sha256}"
+        if not self._blobs.contains([key]):
+            try:
+                await self._blobs.copy(borrowed.path, job.original.size_bytes, key)
+            except PipelineError:
+                if not self._originals.is_void(job.original_ref):
+                    raise
+            if self._originals.is_void(job.original_ref):
+                await self._blobs.delete_prefix(key)
+                return _download_again(job)
+        original = replace(job.original, undecodable_key=key)
+        raise JobFailed(error, replace(job.facts, original=original), (key,))
 
     async def _rendered(self, order: RenderJob) -> RenderResult:
         try:
@@ -78,7 +118,7 @@ class Darkroom:
             format=job.original.format,
             recipe=job.recipe,
             outputs={name: str(path) for name, path in outputs.items()},
-            max_pixels=self._max_pixels,
+            max_pixels=self.max_pixels,
         )
 
     async def _facts_of_twin(self, job: ProcessJob) -> Facts | None:
@@ -103,6 +143,10 @@ class Darkroom:
         store_ms = (time.perf_counter() - started) * 1000
         facts = Facts(None, _described(job.original, result), tuple(renders), _timings(job, result, store_ms))
         return Outcome(_event(job, State.SUCCEEDED, facts), keys=tuple(render.key for render in renders))
+
+
+def _error_of(refusal: Failure) -> PipelineError:
+    return PermanentError(refusal.code, refusal.message, http_status=refusal.http_status)
 
 
 def _expected_keys(job: ProcessJob) -> Iterator[tuple[str, str]]:
@@ -156,4 +200,4 @@ def _seen_here(original: Original, twin: Original | None) -> Original:
 
 def _timings(job: ProcessJob, result: RenderResult, store_ms: float) -> Timings:
     spent = result.timings
-    return Timings(job.download_ms, spent.decode_ms, spent.resize_ms, spent.encode_ms, store_ms)
+    return Timings(job.download_ms, spent.decode_ms, spent.resize_ms, spent.encode_ms, store_ms, spent.cpu_ms)

@@ -83,11 +83,13 @@ class Render:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Wall time spent, in milliseconds; `resize_ms` has conversion, orientation and composition in it."""
+    """Time spent, in milliseconds; `resize_ms` has conversion, orientation and composition in it."""
 
     decode_ms: float
     resize_ms: float
     encode_ms: float
+    cpu_ms: float
+    """CPU time of all three; the others are wall time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import io
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from imagemill.domain.colours import rgb_of
 from imagemill.domain.recipe import Format, Variant, output_format
 from processor_svc.geometry import Box, Plan, Size
-
-if TYPE_CHECKING:
-    from PIL.ImageCms import ImageCmsTransform
+from processor_svc.samples import Samples, eight_bit
 
 _GAP = 1.5
 """How much larger than the target a cheap reduction leaves a picture for the resampling that follows: at 1.5
@@ -75,24 +69,37 @@ class Appearance:
     orientation: int
     profile: bytes | None
     """The ICC profile of its colours."""
+    samples: Samples
 
 
-def prepare(layer: Layer, appearance: Appearance, need: float) -> Layer:
-    """Bring decoded pixels to grey or RGB, with or without alpha, in sRGB and upright.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Pixels ready to be resized: grey or RGB, with or without alpha, upright."""
+
+    layer: Layer
+    profile: bytes | None
+    """The ICC profile that renders are to carry; None for sRGB."""
+    remark: str
+    """What was wrong with the original's profile; empty if nothing was."""
+
+
+def prepare(layer: Layer, appearance: Appearance, need: float, *, keep_profile: bool = False) -> Prepared:
+    """Prepare decoded pixels; colours become sRGB, unless RGB is to keep its profile.
 
     Of the original's resolution at least the share `need` is left, and not much more.
     """
-    image, box = _eight_bit(layer.image), layer.box
+    image, box = eight_bit(layer.image, appearance.samples), layer.box
     stored = appearance.size[::-1] if appearance.orientation in QUARTER_TURNS else appearance.size
     factor = int(layer.size[0] / (stored[0] * need) / _GAP)
     if factor >= 2:
         image = image.reduce(factor)
         box = (0.0, 0.0, box[2] / factor, box[3] / factor)
     image, box = _upright(image, box, appearance.orientation)
-    image = _without_idle_alpha(_srgb(image, appearance.profile))
+    image, profile, remark = _coloured(image, appearance.profile, keep_profile)
+    image = _without_idle_alpha(image)
     # The original's info (profile, comment, transparency) would find its way into what is saved.
     image.info = {}
-    return Layer(image, box, layer.resampling)
+    return Prepared(Layer(image, box, layer.resampling), profile, remark)
 
 
 def resize_all(base: Layer, plans: list[Plan], source: Size) -> list[Image.Image]:
@@ -127,34 +134,6 @@ def compose(image: Image.Image, variant: Variant, canvas: Size, source_format: s
     return ground
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Bring any mode to L, LA, RGB, RGBA or CMYK."""
-    mode = image.mode
-    if mode in ("1", "L", "P", "RGB") and image.info.get("transparency") is not None:
-        return image.convert("RGBA")
-    if mode in ("L", "LA", "RGB", "RGBA", "CMYK"):
-        return image
-    if mode == "P":
-        return image.convert("RGBA" if image.palette is not None and image.palette.mode == "RGBA" else "RGB")
-    if mode == "F" or mode.startswith("I"):
-        return _levelled(image)
-    return image.convert({"1": "L", "La": "LA", "PA": "RGBA", "RGBa": "RGBA"}.get(mode, "RGB"))
-
-
-def _levelled(image: Image.Image) -> Image.Image:
-    """Bring grey of more than 8 bits to 8: converting alone would cut all that is bright to white."""
-    wide = image.convert("F")
-    highest = float(wide.getextrema()[1])  # type: ignore[arg-type]  # one band, so two numbers
-    if image.mode.startswith("I;16") or (image.mode == "I" and 255.0 < highest <= 65535.0):
-        full_scale = 65535.0
-    elif image.mode == "F" and 0.0 < highest <= 1.0:
-        full_scale = 1.0
-    else:
-        full_scale = max(highest, 255.0)
-    factor = 255.0 / full_scale
-    return wide.point(lambda value: value * factor + 0.5).convert("L")
-
-
 def _upright(image: Image.Image, box: Box, orientation: int) -> tuple[Image.Image, Box]:
     """Apply the EXIF orientation to a picture and to the part that it fills."""
     if orientation not in TURNS:
@@ -168,31 +147,14 @@ def _upright(image: Image.Image, box: Box, orientation: int) -> tuple[Image.Imag
     return turned, (left, top, left + width, top + height)
 
 
-def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Convert to sRGB; a picture without a usable profile counts as sRGB already."""
-    transform = _transform(profile, image.mode) if profile else None
-    if transform is None:
-        return image.convert("RGB") if image.mode == "CMYK" else image
-    from PIL import ImageCms
+def _coloured(image: Image.Image, profile: bytes | None, keep: bool) -> tuple[Image.Image, bytes | None, str]:
+    if profile:
+        # Here, because most pictures have none and every process waits for what is imported at its start.
+        from processor_svc.profiles import coloured
 
-    converted = ImageCms.applyTransform(image, transform)
-    assert converted is not None, "only a conversion in place gives nothing"
-    return converted.convert("L") if image.mode == "L" else converted
-
-
-@lru_cache(maxsize=8)
-def _transform(profile: bytes, mode: str) -> ImageCmsTransform | None:
-    """Give the way from a profile to sRGB; None where there is nothing to do or the profile is unusable."""
-    from PIL import ImageCms
-
-    target = {"L": "RGB", "RGB": "RGB", "RGBA": "RGBA", "CMYK": "RGB"}.get(mode)
-    if target is None:
-        return None
-    with suppress(ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "srgb" not in ImageCms.getProfileDescription(source).lower():
-            return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, target)
-    return None
+        colours = coloured(image, profile, keep=keep)
+        return colours.image, colours.profile, colours.remark
+    return (image.convert("RGB") if image.mode == "CMYK" else image), None, ""
 
 
 def _without_idle_alpha(image: Image.Image) -> Image.Image:

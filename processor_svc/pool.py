@@ -12,11 +12,14 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imagemill.domain.failures import FailureCode, PermanentError, PipelineError, TransientError
 from processor_svc.jobs import RenderJob, RenderResult, error_of
 from processor_svc.spawning import ChildProcess
+
+if TYPE_CHECKING:
+    from imagemill.settings.groups import Rendering
 
 _log = logging.getLogger(__name__)
 
@@ -39,8 +42,13 @@ class PoolSettings:
     """Seconds one original may take, counted from when its process turns to it."""
     memory_bytes: int = 1536 * 2**20
     """Address space of one process: a 100-megapixel picture in RGB with its copies fits."""
-    jobs_per_child: int = 1000
+    jobs_per_child: int = 5000
     """Jobs after which a process is replaced, so that what a decoder leaks is given back."""
+
+    @classmethod
+    def of(cls, told: Rendering) -> PoolSettings:
+        """Return the settings of a pool that is told this."""
+        return cls(told.children, told.render_timeout_s, told.child_memory, told.jobs_per_child)
 
 
 class PoolBroken(RuntimeError):
@@ -112,17 +120,30 @@ class RenderPool:
         """How many jobs keep every process busy without a pause."""
         return self._width * _OUTSTANDING
 
-    async def __aenter__(self) -> RenderPool:
-        """Start the processes and wait for the first.
+    def begin(self) -> RenderPool:
+        """Start the processes and return at once; they come up while their parent does something else.
 
-        Raises:
-            PoolBroken: none of several could be started.
+        Leaving the pool's context ends them, whether it was entered or not.
         """
         self._closed = False
         self._started = asyncio.get_running_loop().create_future()
         self._fill()
+        return self
+
+    async def ready(self) -> None:
+        """Wait for the first process of those begun.
+
+        Raises:
+            PoolBroken: none of several could be started.
+        """
+        assert self._started is not None
+        await asyncio.shield(self._started)
+
+    async def __aenter__(self) -> RenderPool:
+        """Begin, and be ready; raises as `ready` does."""
+        self.begin()
         try:
-            await self._started
+            await self.ready()
         except BaseException:
             await self._close()
             raise

@@ -5,28 +5,24 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import resource
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from errno import EDQUOT, EFBIG, ENOSPC
 
-from PIL import AvifImagePlugin, IcoImagePlugin, Image, TiffImagePlugin, WebPImagePlugin
+from PIL import Image
 
 from imagemill.domain.failures import FailureCode, PermanentError, TransientError
-from imagemill.domain.recipe import Format, Metadata, Variant, extension, output_format
+from imagemill.domain.recipe import ColorProfile, Format, Metadata, Variant, extension, output_format
 from processor_svc import metadata
-from processor_svc.geometry import Box, Plan, Size, largest_ratio, plan
-from processor_svc.jobs import Render, RenderJob, RenderResult, SourceFacts, Timings
-from processor_svc.pixels import QUARTER_TURNS, TURNS, Appearance, Layer, compose, prepare, resize_all
+from processor_svc.geometry import Box, Plan, largest_ratio, plan
+from processor_svc.jobs import Render, RenderJob, RenderResult, Timings
+from processor_svc.opening import Original, announced_size, open_original, too_many_pixels
+from processor_svc.pixels import Layer, compose, prepare, resize_all
 from processor_svc.truncation import END_OF_JPEG, ends_early, has_all_scans
-
-# Pillow registers these formats only when they are asked for, and then all forty others with them.
-_PLUGINS = (AvifImagePlugin, IcoImagePlugin, TiffImagePlugin, WebPImagePlugin)
-_LAZY_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-_FORMATS = (*_LAZY_FORMATS, "ICO")  # an icon is decoded when it is opened
-_JPEGS = frozenset({"JPEG", "MPO"})
 
 _CONTINUATIONS = (b"\x00" * 64, b"\x55\xaa" * 32)
 _STRIP = 256
@@ -35,26 +31,19 @@ _STRIP = 256
 _SIDE_LIMITS = {Format.JPEG: 65500, Format.WEBP: 16383, Format.AVIF: 65535, Format.PNG: 2**31 - 1}
 
 
-@dataclass(frozen=True, slots=True)
-class _Original:
-    """An opened original: its facts are known, its pixels may not be decoded yet."""
-
-    image: Image.Image
-    facts: SourceFacts
-    appearance: Appearance
-    exif: Image.Exif
-    warnings: tuple[str, ...]
-
-
 class _Clock:
     """Times the stages of one job, in milliseconds."""
 
     def __init__(self) -> None:
         self._last = time.perf_counter()
+        self._cpu_before = time.process_time()
 
     def lap(self) -> float:
         last, self._last = self._last, time.perf_counter()
         return (self._last - last) * 1000.0
+
+    def cpu(self) -> float:
+        return (time.process_time() - self._cpu_before) * 1000.0
 
 
 def render(job: RenderJob) -> RenderResult:
@@ -72,12 +61,14 @@ def render(job: RenderJob) -> RenderResult:
         with _decoding_translated(data, job):
             original, plans, layer = _planned_and_decoded(data, job)
             decode_ms = clock.lap()
-            base = prepare(layer, original.appearance, largest_ratio(plans))
-        pictures = _pictures(base, plans, original, job)
+            keep_profile = job.recipe.color_profile is ColorProfile.KEEP
+            base = prepare(layer, original.appearance, largest_ratio(plans), keep_profile=keep_profile)
+        pictures = _pictures(base.layer, plans, original, job)
         resize_ms = clock.lap()
-        renders = _encode_all(pictures, original, job)
-    timings = Timings(round(decode_ms, 3), round(resize_ms, 3), round(clock.lap(), 3))
-    return RenderResult(original.facts, renders, timings, original.warnings)
+        renders = _encode_all(pictures, original, base.profile, job)
+    timings = Timings(round(decode_ms, 3), round(resize_ms, 3), round(clock.lap(), 3), round(clock.cpu(), 3))
+    remarks = (*original.warnings, base.remark) if base.remark else original.warnings
+    return RenderResult(original.facts, renders, timings, remarks)
 
 
 def _read(job: RenderJob) -> bytes:
@@ -99,8 +90,15 @@ def _memory_translated() -> Iterator[None]:
         yield
     except MemoryError as error:
         raise PermanentError(
-            FailureCode.MEMORY_EXCEEDED, "The picture needs more memory than a rendering process may use."
+            FailureCode.MEMORY_EXCEEDED, f"The picture needs more memory than {_memory_limit()} may use."
         ) from error
+
+
+def _memory_limit() -> str:
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return "a rendering process"
+    return f"the {limit / 2**20:,.0f} MiB that a rendering process"
 
 
 @contextmanager
@@ -119,7 +117,7 @@ def _decoding_translated(data: bytes, job: RenderJob) -> Iterator[None]:
         except (PermanentError, TransientError, MemoryError):
             raise
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise _too_many_pixels(_announced_size(data), 1, job.max_pixels) from error
+            raise too_many_pixels(announced_size(data), 1, job.max_pixels) from error
         except Exception as error:
             if "truncated" in str(error).lower() or ends_early(data, job.format):
                 raise TransientError(
@@ -131,35 +129,34 @@ def _decoding_translated(data: bytes, job: RenderJob) -> Iterator[None]:
             ) from error
 
 
-def _announced_size(data: bytes) -> Size | None:
-    """Read the size that was refused, without decoding; None where the file does not give it."""
-    Image.MAX_IMAGE_PIXELS = None
-    with suppress(Exception), Image.open(io.BytesIO(data), formats=_LAZY_FORMATS) as image:
-        return image.size
-    return None
-
-
-def _too_many_pixels(size: Size | None, frames: int, limit: int) -> PermanentError:
-    shape = f"{size[0]:,} x {size[1]:,} pixels" if size else "more pixels than the limit"
-    if frames > 1 and size:
-        shape = f"{frames:,} frames of {shape}, {size[0] * size[1] * frames:,} in all"
-    return PermanentError(FailureCode.TOO_MANY_PIXELS, f"The picture has {shape}; the limit is {limit:,} pixels.")
-
-
-def _planned_and_decoded(data: bytes, job: RenderJob) -> tuple[_Original, list[Plan], Layer]:
-    """Open, plan and decode; a JPEG that lacks nothing but its end marker is given one."""
+def _planned_and_decoded(data: bytes, job: RenderJob) -> tuple[Original, list[Plan], Layer]:
+    """Open, plan and decode; if that fails of something beside the picture, do it again without."""
     try:
         return _attempt(data, job)
-    except OSError:
-        if job.format != "jpeg" or not _lacks_only_its_end(data):
+    except (OSError, ValueError):
+        mended = _mended(data, job.format)
+        if mended is None:
             raise
-    original, plans, layer = _attempt(_ended(data), job)
-    remark = "The file lacks its end marker; the picture is complete."
+    whole, remark = mended
+    original, plans, layer = _attempt(whole, job)
     return replace(original, warnings=(*original.warnings, remark)), plans, layer
 
 
-def _attempt(data: bytes, job: RenderJob) -> tuple[_Original, list[Plan], Layer]:
-    original = _open(data, job)
+def _mended(data: bytes, format_: str) -> tuple[bytes, str] | None:
+    """Give the picture in a form that can be decoded, and a remark on it; None if it has none."""
+    if format_ == "jpeg" and _lacks_only_its_end(data):
+        return _ended(data), "The file lacks its end marker; the picture is complete."
+    if format_ != "png":
+        return None
+    from processor_svc import png_notes
+
+    if bare := png_notes.without_large(data):
+        return bare, f"Texts or a profile that unpack to more than {png_notes.LIMIT:,} bytes were ignored."
+    return None
+
+
+def _attempt(data: bytes, job: RenderJob) -> tuple[Original, list[Plan], Layer]:
+    original = open_original(data, job)
     plans = [plan(variant, original.appearance.size) for variant in job.recipe.variants]
     _check_renders(plans, original.facts.format, job)
     return original, plans, _decode(original, largest_ratio(plans))
@@ -189,55 +186,6 @@ def _digest_of_pixels(data: bytes) -> bytes:
     return digest.digest()
 
 
-def _largest_icon(opened: IcoImagePlugin.IcoImageFile) -> Image.Image:
-    # What `opened` has decoded lacks the palette's transparency and the colour profile.
-    icon = opened.ico.frame(0)
-    icon.load()
-    if icon.mode == "RGBA" and icon.getchannel("A").getextrema()[1] == 0:
-        # Old icons of 32 bits leave the channel empty and mean an opaque picture.
-        return icon.convert("RGB")
-    return icon
-
-
-def _open(data: bytes, job: RenderJob) -> _Original:
-    image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    name = "jpeg" if image.format in _JPEGS else str(image.format).lower()
-    if isinstance(image, IcoImagePlugin.IcoImageFile):
-        image = _largest_icon(image)
-    frames = 1 if name == "jpeg" else int(getattr(image, "n_frames", 1))
-    if image.width * image.height * frames > job.max_pixels:
-        raise _too_many_pixels(image.size, frames, job.max_pixels)
-    mode = image.mode
-    if name != "jpeg":
-        # Only JPEG decodes better when the size wanted is known; PNG may keep its EXIF behind the pixels.
-        image.load()
-    exif, orientation, found = _exif_of(image)
-    # Pillow has already turned TIFF upright.
-    orientation = 1 if name == "tiff" else orientation
-    width, height = image.size[::-1] if orientation in QUARTER_TURNS else image.size
-    remarks = []
-    if job.format and name != job.format:
-        remarks.append(f"The first bytes promise {job.format.upper()}, the content is {name.upper()}.")
-    if frames > 1:
-        remarks.append(f"Only the first of {frames} frames is rendered.")
-    facts = SourceFacts(name, mode, width, height, frames, found)
-    appearance = Appearance((width, height), orientation, image.info.get("icc_profile"))
-    return _Original(image, facts, appearance, exif, tuple(remarks))
-
-
-def _exif_of(image: Image.Image) -> tuple[Image.Exif, int, dict[str, str]]:
-    """Read the EXIF; what is unreadable counts as absent, for a picture is worth more than its notes."""
-    try:
-        exif = image.getexif()
-        orientation = exif.get(metadata.ORIENTATION, 1)
-        found = metadata.recorded(exif, exif.get_ifd(metadata.EXIF_IFD)) if len(exif) else {}
-    except MemoryError:
-        raise
-    except Exception:
-        return Image.Exif(), 1, {}
-    return exif, orientation if orientation in TURNS else 1, found
-
-
 def _check_renders(plans: list[Plan], source_format: str, job: RenderJob) -> None:
     for variant, planned in zip(job.recipe.variants, plans, strict=True):
         width, height = planned.canvas
@@ -251,7 +199,7 @@ def _check_renders(plans: list[Plan], source_format: str, job: RenderJob) -> Non
             )
 
 
-def _decode(original: _Original, need: float) -> Layer:
+def _decode(original: Original, need: float) -> Layer:
     """Decode, a JPEG only as large as needed: its decoder halves up to three times at almost no cost."""
     image = original.image
     full = image.size
@@ -266,7 +214,7 @@ def _decode(original: _Original, need: float) -> Layer:
     return Layer(image, box, resampling)
 
 
-def _pictures(base: Layer, plans: list[Plan], original: _Original, job: RenderJob) -> list[tuple[Variant, Image.Image]]:
+def _pictures(base: Layer, plans: list[Plan], original: Original, job: RenderJob) -> list[tuple[Variant, Image.Image]]:
     sized = resize_all(base, plans, original.appearance.size)
     return [
         (variant, compose(image, variant, planned.canvas, original.facts.format))
@@ -274,10 +222,15 @@ def _pictures(base: Layer, plans: list[Plan], original: _Original, job: RenderJo
     ]
 
 
-def _encode_all(pictures: list[tuple[Variant, Image.Image]], original: _Original, job: RenderJob) -> tuple[Render, ...]:
-    exif = _kept_exif(original.exif) if job.recipe.metadata is Metadata.KEEP else None
+def _encode_all(
+    pictures: list[tuple[Variant, Image.Image]], original: Original, profile: bytes | None, job: RenderJob
+) -> tuple[Render, ...]:
+    carried: dict[str, object] = {"icc_profile": profile} if profile else {}
+    if job.recipe.metadata is Metadata.KEEP and (exif := _kept_exif(original.exif)):
+        carried["exif"] = exif
     return tuple(
-        _encode(variant, image, original.facts.format, exif, job.outputs[variant.name]) for variant, image in pictures
+        _encode(variant, image, original.facts.format, carried, job.outputs[variant.name])
+        for variant, image in pictures
     )
 
 
@@ -292,15 +245,13 @@ def _kept_exif(exif: Image.Exif) -> bytes | None:
     return None
 
 
-def _encode(variant: Variant, image: Image.Image, source_format: str, exif: bytes | None, path: str) -> Render:
+def _encode(variant: Variant, image: Image.Image, source_format: str, carried: dict[str, object], path: str) -> Render:
     format_ = output_format(variant, source_format)
-    options: dict[str, object] = dict(variant.encoder_options(format_))
+    options: dict[str, object] = {**variant.encoder_options(format_), **carried}
     if format_ is Format.PNG:
         options["compress_level"] = 6
     if format_ is Format.AVIF:
         options["max_threads"] = 1  # the pool is as wide as the machine already
-    if exif:
-        options["exif"] = exif
     if format_ in (Format.WEBP, Format.AVIF) and image.mode in ("L", "LA"):
         image = image.convert("RGB" if image.mode == "L" else "RGBA")
     encoded = io.BytesIO()

@@ -15,6 +15,7 @@ from imagemill.runtime.jobs import ProcessJob, ask_wanted, decode_processes
 from imagemill.runtime.outbox import Outbox
 from imagemill.runtime.serving import dial
 from imagemill.runtime.stage import Stage, Work
+from imagemill.settings.live import Live
 from imagemill.v1.storage_service_pb2_grpc import StorageServiceStub
 from processor_svc.darkroom import Darkroom
 from processor_svc.pool import RenderPool
@@ -22,12 +23,20 @@ from processor_svc.settings import ProcessorSettings
 
 
 async def serve(
-    settings: ProcessorSettings, broker: Broker, blobs: Blobs, originals: Originals, *, stop: asyncio.Event
+    settings: Live[ProcessorSettings],
+    pool: RenderPool,
+    broker: Broker,
+    blobs: Blobs,
+    originals: Originals,
+    *,
+    stop: asyncio.Event,
 ) -> None:
-    """Render until `stop` is set; what is not done a moment later is handed back."""
-    async with dial(settings.storage_target) as channel, RenderPool(settings.pool) as pool:
+    """Render in a pool that was begun until `stop` is set; what is not done a moment later is handed back."""
+    await pool.ready()
+    first = settings.value
+    async with dial(first.storage_target) as channel:
         storage = StorageServiceStub(channel)
-        darkroom = Darkroom(pool, blobs, originals, storage, settings.max_pixels)
+        darkroom = Darkroom(pool, blobs, originals, storage, first.max_pixels)
         work = Work(
             queue=Queue.PROCESS,
             running=State.PROCESSING,
@@ -36,6 +45,13 @@ async def serve(
             dropped=darkroom.drop,
             wanted=ask_wanted(storage, ProcessJob),
             slots=pool.slots,
-            policy=settings.retry,
+            policy=first.retry,
         )
-        await Stage(broker, work, Outbox[None](broker, settle=blobs.settle)).run(stop, settings.grace_s)
+        stage = Stage(broker, work, Outbox[None](broker, settle=blobs.settle))
+
+        def retune(changed: ProcessorSettings) -> None:
+            darkroom.max_pixels = changed.max_pixels
+            stage.retune(policy=changed.retry)
+
+        with settings.followed_by(retune):
+            await stage.run(stop, first.grace_s)

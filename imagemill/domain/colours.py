@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from imagemill.domain.quoting import quoted
+
 _HEX = re.compile(r"#(?:[0-9a-f]{3}|[0-9a-f]{6})")
 
 COLOURS = {
@@ -56,12 +58,12 @@ def parse_colour(value: object) -> str:
     """
     if value is None:
         raise ColourError("it is empty; in YAML a colour that begins with # needs quotes around it")
-    written = str(value).strip().lower()
+    written = value.strip().lower() if isinstance(value, str) else ""
     if _HEX.fullmatch(written):
         return written if len(written) == 7 else "#" + "".join(digit * 2 for digit in written[1:])
     if written in COLOURS:
         return COLOURS[written]
-    raise ColourError(f"{value!r} is no colour; use a name like 'white' or digits like '#ffcc00'")
+    raise ColourError(f"{quoted(value)} is no colour; use a name like 'white' or digits like '#ffcc00'")
 
 
 def rgb_of(colour: str) -> tuple[int, int, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from imagemill.domain.colours import ColourError, parse_colour
+from imagemill.domain.quoting import named, quoted
 
 ENGINE = 1
 """Raised when the same recipe would give other bytes than before, so that old renders are not taken for new ones."""
@@ -50,6 +50,15 @@ class Metadata(StrEnum):
 
     STRIP = "strip"
     KEEP = "keep"
+
+
+class ColorProfile(StrEnum):
+    """What becomes of colours that have an ICC profile."""
+
+    CONVERT = "convert"
+    """They are converted to sRGB, and renders carry no profile."""
+    KEEP = "keep"
+    """RGB stays as it is and its profile is handed on; what else there is (grey, CMYK, Lab) is converted."""
 
 
 _DEFAULTS: dict[Format, dict[str, int | bool]] = {
@@ -110,6 +119,7 @@ class Recipe:
 
     variants: tuple[Variant, ...]
     metadata: Metadata = Metadata.STRIP
+    color_profile: ColorProfile = ColorProfile.CONVERT
 
     @staticmethod
     def parse(mapping: object) -> Recipe:
@@ -122,7 +132,11 @@ class Recipe:
 
     def to_mapping(self) -> dict[str, object]:
         """Give the canonical mapping; `Recipe.parse` of it gives an equal recipe."""
-        return {"variants": [variant.to_mapping() for variant in self.variants], "metadata": self.metadata.value}
+        return {
+            "variants": [variant.to_mapping() for variant in self.variants],
+            "metadata": self.metadata.value,
+            "color_profile": self.color_profile.value,
+        }
 
     def to_json(self) -> str:
         """Give the canonical mapping as compact JSON with sorted keys."""
@@ -195,7 +209,7 @@ class _Fields:
     def refuse_unknown(self, known: list[str]) -> None:
         for name in self._mapping:
             if name not in known:
-                self.note(str(name), f"there is no such field; {one_of(str(name), known)}")
+                self.note(named(name), f"there is no such field; {one_of(named(name), known)}")
 
     def whole(self, name: str, lowest: int, highest: int) -> int | None:
         if not self.has(name):
@@ -203,7 +217,7 @@ class _Fields:
         value = self._mapping[name]
         if isinstance(value, int) and not isinstance(value, bool) and lowest <= value <= highest:
             return value
-        self.note(name, f"{value!r} is not a whole number from {lowest} to {highest}")
+        self.note(name, f"{quoted(value)} is not a whole number from {lowest} to {highest}")
         return None
 
     def switch(self, name: str) -> bool | None:
@@ -212,25 +226,27 @@ class _Fields:
         value = self._mapping[name]
         if isinstance(value, bool):
             return value
-        self.note(name, f"{value!r} is neither true nor false")
+        self.note(name, f"{quoted(value)} is neither true nor false")
         return None
 
     def word(self, name: str, words: type[_Word], default: _Word) -> _Word:
         value = self._mapping.get(name, default)
+        # Looked up as text only: the enum's own error would write out whatever it is given.
+        given = value if isinstance(value, str) else ""
         try:
-            return words(str(value))
+            return words(given)
         except ValueError:
-            self.note(name, f"{value!r} is not one of them; {one_of(str(value), [word.value for word in words])}")
+            self.note(name, f"{quoted(value)} is not one of them; {one_of(given, [word.value for word in words])}")
             return default
 
     def factor(self, name: str) -> float | None:
         if not self.has(name):
             return None
         value = self._mapping[name]
-        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-        if 0.0 < number <= LARGEST_SCALE:
-            return number
-        self.note(name, f"{value!r} is not a number above 0, up to {LARGEST_SCALE:g}; 0.5 halves width and height")
+        # Compared as it is: a whole number may be larger than any float.
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0.0 < value <= LARGEST_SCALE:
+            return float(value)
+        self.note(name, f"{quoted(value)} is not a number above 0, up to {LARGEST_SCALE:g}; 0.5 halves width and height")
         return None
 
     def colour(self, name: str) -> str | None:
@@ -249,7 +265,7 @@ class _Fields:
         if not self.has("name"):
             self.note("name", "every variant needs a name; it becomes part of the file's name")
         else:
-            self.note("name", f"{value!r} is not 1 to 32 of the characters a-z, 0-9, - and _")
+            self.note("name", f"{quoted(value)} is not 1 to 32 of the characters a-z, 0-9, - and _")
         return ""
 
 
@@ -267,12 +283,13 @@ class _RecipeReader:
         if not isinstance(mapping, Mapping):
             raise RecipeError((Problem("", "a recipe is a mapping with the field 'variants'"),))
         fields = _Fields(mapping, "", self._problems)
-        fields.refuse_unknown(["variants", "metadata"])
+        fields.refuse_unknown(["variants", "metadata", "color_profile"])
         metadata = fields.word("metadata", Metadata, Metadata.STRIP)
+        color_profile = fields.word("color_profile", ColorProfile, ColorProfile.CONVERT)
         variants = self._variants(mapping.get("variants"))
         if self._problems:
             raise RecipeError(tuple(self._problems))
-        return Recipe(variants, metadata)
+        return Recipe(variants, metadata, color_profile)
 
     def _variants(self, listed: object) -> tuple[Variant, ...]:
         if not isinstance(listed, list | tuple) or not 1 <= len(listed) <= MOST_VARIANTS:

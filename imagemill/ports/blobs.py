@@ -9,6 +9,8 @@ O4  `delete_prefix` leaves nothing under a prefix, and nothing else is touched.
 O5  A borrowed original is the one the reference names, from the first byte to `is_void`'s answer: a reference
     to a slot that has been reused is void.
 O6  An original's place is given back when its reference is released; releasing twice is harmless.
+O7  A copied file's blob has exactly the bytes that were asked for, and the file stays as it is.
+O8  Any number of processes use a store at the same time: none touches what another one is writing.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from imagemill.ports.unavailable import PartUnavailable
+
 
 class Blobs(Protocol):
     """Finished pictures under keys such as `batches/{batch}/renders/{sha256}/{recipe}/{variant}.{ext}`."""
@@ -29,6 +33,9 @@ class Blobs(Protocol):
 
     def adopt(self, path: Path, key: str) -> None:
         """Make the file at `path` the blob of `key`; the file is gone afterwards. Raises `PipelineError`."""
+
+    async def copy(self, path: Path, size_bytes: int, key: str) -> None:
+        """Make the first bytes of the file at `path` the blob of `key` (O7). Raises `PipelineError`."""
 
     def contains(self, keys: Sequence[str]) -> bool:
         """Whether there is a blob under every key."""
@@ -40,10 +47,20 @@ class Blobs(Protocol):
         """The file of a blob, for readers on this machine."""
 
     def keys(self, prefix: str) -> Iterable[str]:
-        """All keys that begin with `prefix`, in no order."""
+        """All keys that begin with `prefix`, in no order; found while they are asked for."""
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Delete these blobs, as far as they are there. Raises `BlobsUnavailable`."""
+
+    async def check(self) -> None:
+        """See whether blobs can be written, read and deleted now. Raises `BlobsUnavailable` that says why not."""
 
     async def delete_prefix(self, prefix: str) -> None:
         """Delete everything whose key begins with `prefix` (O4)."""
+
+
+class BlobsUnavailable(PartUnavailable):
+    """The store of blobs can't be reached, read or written."""
 
 
 class Draft(Protocol):
@@ -83,3 +100,10 @@ class Originals(Protocol):
 
     def durable_key(self, ref: str) -> str:
         """The blob key under which the original outlives this process; empty when it doesn't."""
+
+
+class PooledOriginals(Originals, Protocol):
+    """Originals with a pool of places, which may become more."""
+
+    def grow(self, slots: int) -> None:
+        """Have places for at least so many drafts that are not durable."""

@@ -74,3 +74,11 @@ def test_a_host_that_asks_for_too_much_patience_is_given_up() -> None:
 
 def test_without_retries_the_first_failure_is_the_last() -> None:
     assert isinstance(decide(RetryPolicy(retries=0), 0, transient(), MIDDLE), GiveUp)
+
+
+def test_no_pause_is_longer_than_the_longest() -> None:
+    policy = RetryPolicy(retries=9, delay_s=10.0, factor=10.0, longest_s=60.0)
+
+    assert decide(policy, 8, transient(), MIDDLE) == TryAgain(60.0, transient().failure)
+    assert decide(policy, 8, transient(retry_after=60.0), MIDDLE) == TryAgain(60.0, transient().failure)
+    assert isinstance(decide(policy, 8, transient(retry_after=61.0), MIDDLE), GiveUp)

@@ -53,9 +53,9 @@ def encoded(image: Image.Image, format_: str, **options: Any) -> bytes:
 
 def job_for(folder: Path, data: bytes, format_: str, *variants: dict[str, object], **more: Any) -> RenderJob:
     """Write an original into `folder` and make the job for it; a variant lacking a name is called `a`, `b`, ..."""
-    metadata = more.pop("metadata", "strip")
+    choices: dict[str, object] = {name: more.pop(name) for name in ("metadata", "color_profile") if name in more}
     named = [{"name": chr(ord("a") + index), **variant} for index, variant in enumerate(variants)]
-    recipe = Recipe.parse({"variants": named, "metadata": metadata})
+    recipe = Recipe.parse({"variants": named, **choices})
     path = folder / "original"
     path.write_bytes(data)
     outputs = {variant.name: str(folder / f"out-{variant.name}") for variant in recipe.variants}
