@@ -51,19 +51,23 @@ class Runner(Protocol):
 
 
 class Mill:
-    """The mill as its users start it: everything in one process tree."""
+    """The mill as its users start it: everything in one process tree, installed with what it needs and no more."""
 
     name = "mill"
     jobs = frozenset({"R", "T"})
     environment: Mapping[str, str] = MappingProxyType({})
 
+    def __init__(self) -> None:
+        self._program = Path(sys.executable).with_name("imagemill")
+        """Where nothing was prepared, the mill beside this Python."""
+
     def prepare(self, folder: Path) -> None:
-        """Do nothing: the mill is installed where the benchmark is."""
+        lists = [_HERE.parent / "requirements" / name for name in ("runtime.txt", "build.txt")]
+        self._program = _install(folder / "mill", *lists, editable=_HERE.parent) / "imagemill"
 
     def command(self, run: Run) -> list[str]:
-        program = Path(sys.executable).with_name("imagemill")
         recipe = ["--recipe", run.job.recipe, "--allow-net", "127.0.0.0/8"]
-        return [str(program), "run", str(run.urls), "-o", str(run.output), *recipe]
+        return [str(self._program), "run", str(run.urls), "-o", str(run.output), *recipe]
 
     def pictures(self, run: Run) -> Iterable[Path]:
         return (path for path in run.output.iterdir() if path.suffix in {".jpg", ".webp"})
@@ -128,13 +132,21 @@ class Plain:
 RUNNERS: dict[str, Callable[[], Runner]] = {"mill": Mill, "img2dataset": Img2dataset, "plain": Plain}
 
 
-def _install(folder: Path, requirements: Path) -> Path:
-    """Install a list of dependencies into a virtual environment of its own, once; return its folder of programs."""
+def _install(folder: Path, *requirements: Path, editable: Path | None = None) -> Path:
+    """Install lists of dependencies into a virtual environment of its own, once; return its folder of programs.
+
+    `editable` is a project that is installed there too, as it stands.
+    """
     installed = folder / "installed.txt"
-    if not installed.exists() or installed.read_bytes() != requirements.read_bytes():
+    wanted = b"".join(each.read_bytes() for each in requirements)
+    if not installed.exists() or installed.read_bytes() != wanted:
         print(f"installing {folder.name} into {folder}", flush=True)
         venv.create(folder, with_pip=True, clear=True)
         pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--require-hashes", "--only-binary", ":all:", "-r", str(requirements)], check=True)
-        installed.write_bytes(requirements.read_bytes())
+        lists = [argument for each in requirements for argument in ("-r", str(each))]
+        subprocess.run([*pip, "--require-hashes", "--only-binary", ":all:", *lists], check=True)
+        if editable:
+            project = ["--no-deps", "--no-build-isolation", "--no-index", "--editable", str(editable)]
+            subprocess.run([*pip, *project], check=True)
+        installed.write_bytes(wanted)
     return folder / "bin"

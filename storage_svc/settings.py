@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from imagemill.settings.service_groups import Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,5 +17,12 @@ class StorageSettings:
     """Where its gRPC server listens, `host:port` or `unix:path`."""
     group_s: float = 0.03
     """How long events are gathered before they are folded together."""
+    quiet_s: float = 0.03
+    """The silence that ends a group early."""
     lease_s: float = 60.0
     """How long a claim holds; prolonged while its queue lives. Twice the longest a download may take."""
+
+    @classmethod
+    def of(cls, told: Storage) -> StorageSettings:
+        """Return the settings of a storage service that is told this."""
+        return cls(told.listen, lease_s=told.lease_s)

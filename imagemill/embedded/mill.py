@@ -22,7 +22,7 @@ from imagemill.embedded.settings import EmbeddedSettings
 from imagemill.embedded.tuning import Tuning
 from imagemill.ports.blobs import Blobs, PooledOriginals
 from imagemill.ports.records import Records, RecordsUnavailable
-from imagemill.runtime.serving import dial
+from imagemill.runtime.serving import Serving, dial
 from imagemill.runtime.settings_api import SettingsApi
 from imagemill.settings.groups import MillSettings
 from imagemill.settings.live import LiveSettings
@@ -104,17 +104,13 @@ async def open_mill(
     Raises `MillInUse`, `StateUnreadable`, `MachineTooSmall`, `AddressUnusable`, `ValueError` for settings that
     can't be, and `PoolBroken` when no rendering process can be started.
     """
-    home = settings.home
     share_arenas()
-    allow_files(settings.files)
     async with AsyncExitStack() as stack:
         pool = pool or RenderPool(settings.pool).begin()
         stack.push_async_exit(pool)
-        stack.enter_context(locked_folder(home))
-        storage_target = stack.enter_context(socket_target(home, "storage"))
-        gateway_target = (
-            free_address(settings.listen) if settings.listen else stack.enter_context(socket_target(home, "mill"))
-        )
+        allow_files(settings.files)
+        stack.enter_context(locked_folder(settings.home))
+        storage_target, gateway_target = _targets(settings, stack)
         broker = await stack.enter_async_context(open_broker("memory:"))
         changes = await stack.enter_async_context(open_changes("memory:"))
         records, blobs, originals = await _open_state(settings, stack)
@@ -134,11 +130,8 @@ async def open_mill(
             processor_svc.service.serve(tuning.processor, pool, broker, blobs, originals, stop=rendering.stop)
         )
         fetching.start(downloader_svc.service.serve(tuning.downloader, broker, originals, stop=fetching.stop))
-        front.start(
-            gateway.service.serve(
-                tuning.gateway, broker, SettingsApi(live) if live else None, ready=front_ready, stop=front.stop
-            )
-        )
+        beside = Serving(settings=SettingsApi(live) if live else None, reflection=settings.reflection)
+        front.start(gateway.service.serve(tuning.gateway, broker, beside, ready=front_ready, stop=front.stop))
         services = [front, fetching, rendering, store]
         try:
             mill = Mill(gateway_target, storage_target, blobs, services)
@@ -149,6 +142,14 @@ async def open_mill(
                 await service.end()
             await _hand_back(storage_target, broker.epoch)
             await store.end()
+
+
+def _targets(settings: EmbeddedSettings, stack: AsyncExitStack) -> tuple[str, str]:
+    """Where the storage service and the gateway listen: in the mill's folder, unless callers come from outside."""
+    storage = stack.enter_context(socket_target(settings.home, "storage"))
+    if settings.listen:
+        return storage, free_address(settings.listen)
+    return storage, stack.enter_context(socket_target(settings.home, "mill"))
 
 
 async def _open_state(settings: EmbeddedSettings, stack: AsyncExitStack) -> tuple[Records, Blobs, PooledOriginals]:

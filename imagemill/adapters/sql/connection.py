@@ -15,11 +15,11 @@ class Connection(Protocol):
     cancelled where it runs. Either way the transaction is rolled back and nothing is left locked.
     """
 
-    async def rows(self, query: Executable) -> Sequence[RowMapping]:
-        """All rows of a query, by column name."""
+    async def rows(self, query: Executable, *, long: bool = False) -> Sequence[RowMapping]:
+        """All rows of a query, by column name; `long` says that it may have many to read."""
 
-    async def change(self, statement: Executable) -> int:
-        """Run a statement that returns nothing; the number of rows it matched."""
+    async def change(self, statement: Executable, *, long: bool = False) -> int:
+        """Run a statement that returns nothing; the number of rows it matched. `long` as in `rows`."""
 
     async def driver_rows(self, statement: str, parameters: tuple[Any, ...]) -> Sequence[Row[*tuple[Any, ...]]]:
         """All rows of a query in the driver's wording."""

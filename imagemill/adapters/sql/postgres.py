@@ -71,12 +71,12 @@ class PostgresConnection:
         self._connection = connection
         self._place = place
 
-    async def rows(self, query: Executable) -> Sequence[RowMapping]:
+    async def rows(self, query: Executable, *, long: bool = False) -> Sequence[RowMapping]:
         """All rows of a query, by column name."""
         async with _running(self._connection, self._place):
             return (await self._connection.execute(query)).mappings().all()
 
-    async def change(self, statement: Executable) -> int:
+    async def change(self, statement: Executable, *, long: bool = False) -> int:
         """Run a statement that returns nothing; the number of rows it matched."""
         async with _running(self._connection, self._place):
             return (await self._connection.execute(statement)).rowcount

@@ -122,11 +122,11 @@ class SqlUnit(ABC):
         for batch in await self.working_batches():
             held = and_(items.c.batch_id == batch.id, IN_FLIGHT)
             statement = update(items).where(held, items.c.claim_token.in_(live)).values(due_at=lease_until)
-            await self._connection.change(statement)
-            tokens = await self._connection.rows(select(items.c.claim_token).where(held).distinct())
+            await self._connection.change(statement, long=True)
+            tokens = await self._connection.rows(select(items.c.claim_token).where(held).distinct(), long=True)
             held_tokens |= {row["claim_token"] for row in tokens}
         old = delete(claims).where(claims.c.claimed_at < now - _CLAIM_KEPT_S, claims.c.token.not_in(held_tokens))
-        await self._connection.change(old)
+        await self._connection.change(old, long=True)
 
     async def release(self, batch_id: str, *, epoch: str, other_epochs: bool, now: float) -> int:
         """Make items in flight due at once."""
@@ -136,7 +136,7 @@ class SqlUnit(ABC):
         statement = update(items).where(held, ~mine if other_epochs else mine)
         # What is handed back was never tried, so it must not count towards the claims after which an item is given up.
         values = {"due_at": now} if other_epochs else {"due_at": now, "claims": items.c.claims - 1}
-        return await self._connection.change(statement.values(values))
+        return await self._connection.change(statement.values(values), long=True)
 
     async def latest_epoch(self) -> str:
         """The latest epoch of all claims that are remembered."""
@@ -155,7 +155,8 @@ class SqlUnit(ABC):
         self, where: ColumnElement[bool] | TextClause, batch_id: str, digests: Collection[str]
     ) -> set[str]:
         sought = and_(items.c.batch_id == batch_id, where, items.c.sha256.in_(sorted(digests)))
-        return {row["sha256"] for row in await self._connection.rows(select(items.c.sha256).where(sought).distinct())}
+        rows = await self._connection.rows(select(items.c.sha256).where(sought).distinct(), long=True)
+        return {row["sha256"] for row in rows}
 
     async def failed_items(
         self, batch_id: str, after: int, limit: int, codes: Collection[str]
@@ -165,7 +166,7 @@ class SqlUnit(ABC):
         query = select(*_HEAD_COLUMNS).where(failed, items.c.host != "").order_by(items.c.idx).limit(limit)
         if codes:
             query = query.where(items.c.error_code.in_(codes))
-        rows = await self._connection.rows(query)
+        rows = await self._connection.rows(query, long=True)
         return {row["idx"]: (head_from(row), row["size_bytes"] or 0) for row in rows}
 
     async def open_items(self, batch_id: str, limit: int) -> dict[int, tuple[Head, int]]:
@@ -173,7 +174,7 @@ class SqlUnit(ABC):
         found: dict[int, tuple[Head, int]] = {}
         for condition in (IN_FLIGHT, PENDING):
             query = select(*_HEAD_COLUMNS).where(items.c.batch_id == batch_id, condition).limit(limit - len(found))
-            rows = await self._connection.rows(query)
+            rows = await self._connection.rows(query, long=True)
             found |= {row["idx"]: (head_from(row), row["size_bytes"] or 0) for row in rows}
         return found
 
