@@ -1,12 +1,12 @@
 # Every target does its own set-up: on a fresh machine with make, the first run prepares .venv, later ones cost nothing.
 # Variables come through the environment into each recipe, so that spaces and quotes in a path do no harm.
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types imports contract-check unit protos baseline bench bench-memory lock upgrade clean
+.PHONY: help run up down test check lint types imports contract-check unit fuzz protos baseline bench bench-memory lock upgrade clean
 .DELETE_ON_ERROR:
 
 OUT ?= pictures
 bin := .venv/bin
-export INPUT OUT RECIPE ARGS PYTHON
+export INPUT OUT RECIPE ARGS CASES SEED PYTHON
 
 help:
 	@echo 'make run                           the demo: a local server with good pictures and some trouble'
@@ -30,6 +30,12 @@ run: .venv/.ready-runtime
 	else \
 	    exec $(bin)/imagemill demo $$ARGS; \
 	fi
+
+up: .venv/.ready-dev .venv/.ready-servers ## A mill of several processes on this machine: RabbitMQ, PostgreSQL and all services
+	@$(bin)/python tools/mill.py up
+
+down: .venv/.ready-dev ## Stop it; it keeps its batches in .mill
+	@$(bin)/python tools/mill.py down
 
 test: .venv/.ready-dev .venv/.ready-servers ## All tests
 	$(bin)/pytest $$ARGS
@@ -59,6 +65,10 @@ protos: .venv/.ready-dev ## Write imagemill/v1 anew from protos/
 
 baseline: .venv/.ready-dev ## At a release: make the present API the one that must stay readable
 	$(bin)/buf build --exclude-source-info -o protos/baseline.binpb
+
+fuzz: .venv/.ready-dev ## Damaged input of every kind at random (CASES=20000 pictures, SEED=number to repeat a run)
+	IMAGEMILL_TEST_FUZZ_CASES="$${CASES:-20000}" IMAGEMILL_TEST_FUZZ_SEED="$${SEED:-$$(date +%s)}" \
+	    $(bin)/pytest tests/fuzz --timeout=3600 $$ARGS
 
 bench: .venv/.ready-dev ## Speed, measured beside others in the same run (ARGS="--help" for choices)
 	$(bin)/python -m benchmarks $$ARGS

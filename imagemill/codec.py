@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import cast
 
@@ -228,8 +229,20 @@ def event_message(event: ItemEvent) -> messages_pb2.ItemEvent:
     )
 
 
+_MOST_ATTEMPTS = 1_000_000
+"""No item is tried so often; the number of the attempt after it still has to fit the API and the database."""
+
+
 def event_value(message: messages_pb2.ItemEvent) -> ItemEvent:
-    """An event from its message."""
+    """An event from its message.
+
+    Raises `ValueError` for one that no worker writes: with an unknown state or code, or a number below zero or beyond
+    bounds. Once in a row, it would spoil every report on the batch.
+    """
+    numbers = _numbers(message)
+    # A sum tells what is no number at all.
+    if min(numbers) < 0 or not sum(numbers) < math.inf or message.attempt > _MOST_ATTEMPTS:
+        raise ValueError("the event holds an impossible number")
     return ItemEvent(
         batch_id=message.batch_id,
         index=message.index,
@@ -239,6 +252,17 @@ def event_value(message: messages_pb2.ItemEvent) -> ItemEvent:
         delay_s=message.delay_s,
         outside_budget=message.outside_budget,
     )
+
+
+def _numbers(message: messages_pb2.ItemEvent) -> list[float]:
+    original, failure, timings = message.original, message.failure, message.timings
+    return [
+        *(message.index, message.attempt, message.delay_s, failure.http_status, failure.tries),
+        *(original.size_bytes, original.width, original.height, original.http_status, original.tries),
+        *(timings.download_ms, timings.decode_ms, timings.resize_ms, timings.encode_ms, timings.store_ms),
+        timings.cpu_ms,
+        *(number for each in message.renders for number in (each.width, each.height, each.size_bytes)),
+    ]
 
 
 # Batches

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from imagemill import codec
 from imagemill.domain.items import ItemEvent
@@ -13,7 +14,8 @@ from imagemill.ports.broker import Broker, Delivery, Queue
 from imagemill.ports.changes import Changes
 from imagemill.ports.records import Records, RecordsUnavailable
 from imagemill.v1 import messages_pb2
-from storage_svc.fold import fold
+from storage_svc.fold import Leavings, fold
+from storage_svc.sweep import Sweeper
 
 log = logging.getLogger(__name__)
 
@@ -29,33 +31,67 @@ RETRY_S = 1.0
 class EventConsumer:
     """Folds what workers report."""
 
-    def __init__(self, broker: Broker, records: Records, changes: Changes, group_s: float) -> None:
-        """A group is folded when it is full, or `group_s` seconds after its first event."""
+    def __init__(
+        self,
+        broker: Broker,
+        records: Records,
+        changes: Changes,
+        group_s: float,
+        quiet_s: float = math.inf,
+        sweeper: Sweeper | None = None,
+    ) -> None:
+        """A group is folded when it is full, `group_s` seconds after its first event, or after `quiet_s` of silence.
+
+        `sweeper` hears of what may be deleted.
+        """
         self._broker = broker
+        self._quiet_s = quiet_s
         self._group_s = group_s
         self._records = records
         self._changes = changes
+        self._sweeper = sweeper
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop` is set and everything that had arrived by then is folded."""
         async with self._broker.consume(Queue.EVENTS, PREFETCH) as deliveries:
-            while group := await _gather(deliveries, stop, self._group_s):
-                events = [event for _, events in group for event in events]
-                while not await self._folded(events):
-                    if stop.is_set():
-                        # Left unacknowledged, like everything behind it: what was done is claimed and done again.
-                        return
-                    await _pause(RETRY_S, stop)
-                for delivery, _ in group:
-                    await delivery.ack()
+            while group := await _gather(deliveries, stop, self._group_s, self._quiet_s):
+                if not await self._deal_with(group, stop):
+                    # Left unacknowledged, like everything behind it: what was done is claimed and done again.
+                    return
+
+    async def _deal_with(self, group: _Group, stop: asyncio.Event) -> bool:
+        """Fold a group and settle its messages; False when it is to stop while the database is away."""
+        try:
+            while not await self._folded([event for _, events in group for event in events or ()]):
+                if stop.is_set():
+                    return False
+                await _pause(RETRY_S, stop)
+        except Exception as error:  # one that can't be stored: the others are none the worse
+            if len(group) > 1:
+                return all([await self._deal_with([each], stop) for each in group])
+            log.error(
+                "A message of %s can't be folded; it goes to the dead letters.",
+                Queue.EVENTS,
+                exc_info=error,
+                extra={"action": "message_rejected"},
+            )
+            group = [(group[0][0], None)]
+        for delivery, read in group:
+            await (delivery.reject() if read is None else delivery.ack())
+        return True
 
     async def _folded(self, events: list[ItemEvent]) -> bool:
         # The group stays unacknowledged while the database is away: handing it back would count against its limit.
+        leavings = Leavings()
         try:
-            self._changes.announce(await fold(self._records, events, time.time()))
+            self._changes.announce(await fold(self._records, events, time.time(), leavings))
         except RecordsUnavailable as error:
             log.warning("%d events wait for the database: %s.", len(events), error, extra={"action": "database_away"})
             return False
+        if self._sweeper is not None:
+            self._sweeper.done_with(leavings.keys)
+            if leavings.batch_ended:
+                self._sweeper.sweeping.set()
         return True
 
 
@@ -67,22 +103,26 @@ async def _pause(seconds: float, stop: asyncio.Event) -> None:
         pass
 
 
-_Group = list[tuple[Delivery, list[ItemEvent]]]
+_Group = list[tuple[Delivery, list[ItemEvent] | None]]
+"""Messages with their events; None where nobody can read them."""
 
 
-async def _gather(deliveries: AsyncIterator[Delivery], stop: asyncio.Event, group_s: float) -> _Group:
+async def _gather(deliveries: AsyncIterator[Delivery], stop: asyncio.Event, group_s: float, quiet_s: float) -> _Group:
     """Collect a group; empty when the consumer is to stop and nothing is left."""
     first = await _first(deliveries, stop)
     if first is None:
         return []
     group: _Group = [(first, _events_of(first))]
-    size = len(group[0][1])
+    size = len(group[0][1] or ())
+    clock = asyncio.get_running_loop().time
+    end = clock() + group_s
     try:
-        async with asyncio.timeout(group_s):
+        async with asyncio.timeout_at(end) as limit:
             while size < GROUP_SIZE:
+                limit.reschedule(min(end, clock() + quiet_s))
                 delivery = await anext(deliveries)
                 group.append((delivery, _events_of(delivery)))
-                size += len(group[-1][1])
+                size += len(group[-1][1] or ())
     except TimeoutError:
         pass
     return group
@@ -102,5 +142,29 @@ async def _first(deliveries: AsyncIterator[Delivery], stop: asyncio.Event) -> De
         stopping.cancel()
 
 
-def _events_of(delivery: Delivery) -> list[ItemEvent]:
-    return [codec.event_value(message) for message in messages_pb2.ItemEvents.FromString(delivery.body).events]
+def _events_of(delivery: Delivery) -> list[ItemEvent] | None:
+    """The events of a message; None when nobody can read it, which is told."""
+    try:
+        return _decoded(delivery.body)
+    except Exception as error:  # whatever is in it: the events behind it are none the worse
+        log.error(
+            "A message of %d bytes on %s can't be read (%s); it goes to the dead letters.",
+            len(delivery.body),
+            Queue.EVENTS,
+            type(error).__name__,
+            extra={"action": "message_rejected"},
+        )
+        return None
+
+
+def _decoded(body: bytes) -> list[ItemEvent]:
+    return [codec.event_value(message) for message in messages_pb2.ItemEvents.FromString(body).events]
+
+
+def fold_again(records: Records, changes: Changes) -> Callable[[bytes], Awaitable[None]]:
+    """Deals with a dead message of events, by itself: folded again, what was done is not done anew."""
+
+    async def deal(body: bytes) -> None:
+        changes.announce(await fold(records, _decoded(body), time.time()))
+
+    return deal

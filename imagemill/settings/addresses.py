@@ -30,7 +30,7 @@ class Target:
             return text
         match = _TARGET.fullmatch(text)
         if match is None or not self.lowest_port <= int(match["port"]) <= 65535:
-            raise ValueError(f"give {self.allowed}, such as 127.0.0.1:50051.")
+            raise ValueError(f"this is no address; give {self.allowed}, such as 127.0.0.1:50051.")
         return text
 
     def write(self, value: str) -> str:

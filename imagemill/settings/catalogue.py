@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 
 from imagemill.settings.declaring import Setting, settings_of
-from imagemill.settings.groups import RunSettings
+from imagemill.settings.groups import Calling, RunSettings, UpSettings
 from imagemill.settings.service_groups import Downloader, Gateway, Processor, Storage
 
+
+@dataclass(frozen=True, repr=False)
+class CommandSettings(Calling, UpSettings, RunSettings):
+    """All that the command itself can be told: a mill, and where the commands for its batches look for it."""
+
+
 GROUPS: Mapping[str, type] = {
-    "mill": RunSettings,
+    "mill": CommandSettings,
     "gateway": Gateway,
     "downloader": Downloader,
     "processor": Processor,

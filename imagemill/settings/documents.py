@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from yaml import Node, ScalarNode
+    from yaml import Node, SafeLoader, ScalarNode
 
 Keys = tuple[str, ...]
 """The way to a value: the keys of the mappings that it lies in."""
+
+
+_TOO_LONG = "a number in it has more digits than can be read"
 
 
 class DocumentError(Exception):
@@ -38,7 +42,11 @@ def read_document(path: Path) -> Document:
     Raises:
         DocumentError: it can't be read, is not what its name says, or gives a key twice.
     """
-    return _READERS[path.suffix.lower()](path, _text_of(path))
+    text = _text_of(path)
+    try:
+        return _READERS[path.suffix.lower()](path, text)
+    except RecursionError as error:
+        raise DocumentError(f"{path}: too many lists or mappings lie in one another") from error
 
 
 def _text_of(path: Path) -> str:
@@ -61,7 +69,7 @@ def _read_yaml(path: Path, text: str) -> Document:
     import yaml
 
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _strict_loader()(text)
         node = loader.get_single_node()
         if node is None:
             return Document(None)
@@ -73,9 +81,24 @@ def _read_yaml(path: Path, text: str) -> Document:
         raise _syntax_error(path, "YAML", line, error.problem or "it cannot be read") from error
     except yaml.YAMLError as error:
         raise _syntax_error(path, "YAML", None, "it cannot be read") from error
-    except ValueError as error:
-        # A date that no calendar has.
-        raise _syntax_error(path, "YAML", None, str(error)) from error
+
+
+@cache
+def _strict_loader() -> type[SafeLoader]:
+    import yaml
+
+    class StrictLoader(yaml.SafeLoader):
+        """Complains of every value that can't be read where it stands."""
+
+        def construct_object(self, node: Node, deep: bool = False) -> object:
+            try:
+                return super().construct_object(node, deep)
+            except (ValueError, LookupError, AttributeError) as error:
+                # A date that no calendar has, a number of thousands of digits, a tag on what it does not fit.
+                problem = "this value can't be read; a text needs quotation marks"
+                raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from error
+
+    return StrictLoader
 
 
 def _lines(node: Node, above: Keys = ()) -> Iterator[tuple[Keys, int]]:
@@ -132,6 +155,8 @@ def _read_json(path: Path, text: str) -> Document:
         return Document(json.loads(text, object_pairs_hook=fields))
     except json.JSONDecodeError as error:
         raise _syntax_error(path, "JSON", error.lineno, error.msg) from error
+    except ValueError as error:
+        raise DocumentError(f"{path}: {_TOO_LONG}") from error
 
 
 def _read_toml(path: Path, text: str) -> Document:
@@ -144,6 +169,8 @@ def _read_toml(path: Path, text: str) -> Document:
         place = re.search(r"\(at line (\d+)", str(error))
         line = int(place.group(1)) if place else None
         raise _syntax_error(path, "TOML", line, str(error).split(" (at ")[0]) from error
+    except ValueError as error:
+        raise DocumentError(f"{path}: {_TOO_LONG}") from error
 
 
 _READERS: dict[str, Callable[[Path, str], Document]] = {

@@ -14,6 +14,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
+from imagemill.domain.quoting import named
+
 T = TypeVar("T")
 WordT = TypeVar("WordT", bound=str)
 
@@ -164,6 +166,29 @@ class Text:
 
 
 @dataclass(frozen=True, repr=False)
+class HeaderText:
+    """A text that can stand in a header of HTTP; a line break in it would begin another header."""
+
+    longest: int
+
+    @property
+    def allowed(self) -> str:
+        """The characters and their number."""
+        return f"1 to {self.longest} printable characters of ASCII"
+
+    def read(self, given: object) -> str:
+        """Read a text, blanks around it aside."""
+        text = given.strip() if isinstance(given, str) else ""
+        if not 0 < len(text) <= self.longest or not text.isascii() or not text.isprintable():
+            raise ValueError(f"give {self.allowed}.")
+        return text
+
+    def write(self, value: str) -> str:
+        """The text."""
+        return value
+
+
+@dataclass(frozen=True, repr=False)
 class FilePath:
     """Where a file or folder is."""
 
@@ -232,7 +257,7 @@ def _network(word: object) -> Network:
     try:
         return ip_network(text)
     except ValueError:
-        raise ValueError(f"{word}: {_network_hint(text)}") from None
+        raise ValueError(f"{named(word)}: {_network_hint(text)}") from None
 
 
 def _network_hint(text: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from imagemill.domain.quoting import named
 from imagemill.settings.declaring import PREFIX, Setting, settings_of
 from imagemill.settings.origins import DEFAULT, Given, Layer, Origin
 from imagemill.settings.problems import SettingsError, missing, nearest, wrong_value
@@ -192,7 +193,7 @@ def _profile(sources: Sources, file: SettingsFile | None) -> Iterable[Given]:
         origin = Origin(Layer.PROFILE, name)
         return [Given(key, value, origin) for key, value in PROFILES[name].items()]
     known = sorted({*PROFILES, *own})
-    raise SettingsError([f"{place} {name}: there is no such profile; there are {', '.join(known)}."])
+    raise SettingsError([f"{place} {named(name)}: there is no such profile; there are {', '.join(known)}."])
 
 
 def _choice(sources: Sources, file: SettingsFile | None) -> tuple[str, str] | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
+from imagemill.domain.quoting import quoted
 from imagemill.settings.declaring import Setting
 from imagemill.settings.origins import Given, Layer
 
@@ -30,7 +31,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def wrong_value(given: Given, setting: Setting, problem: str) -> str:
     """Say where a wrong value stands, what it is, and what to give instead."""
     place = given.origin.place
-    value = _HIDDEN if setting.secret else _quoted(given.value)
+    value = _HIDDEN if setting.secret else _quoted(given.value) or "''"
     match given.origin.layer:
         case Layer.COMMAND_LINE if isinstance(given.value, tuple):
             # An option that was given several times; the problem names the one.
@@ -52,5 +53,7 @@ _HIDDEN = "***"
 
 
 def _quoted(value: object) -> str:
-    text = "".join(each if each.isprintable() else "�" for each in str(value))
+    # Only what is short by its nature is written out: aliases in YAML make small files endless.
+    endless = isinstance(value, int | Collection) and not isinstance(value, str)
+    text = "".join(each if each.isprintable() else "�" for each in (quoted(value) if endless else str(value)))
     return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + "…"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagemill.domain.quoting import named
 from imagemill.settings.documents import Document, DocumentError, Keys, is_document, read_document
 from imagemill.settings.origins import Given, Layer, Origin
 from imagemill.settings.problems import SettingsError
@@ -81,7 +82,7 @@ class _Reader:
         if not isinstance(profiles, Mapping):
             self.problems.append(f"{self._place((_PROFILES,))}: {_PROFILES}: give settings by name of a profile.")
             return {}
-        return {str(name): self._profile(str(name), values) for name, values in profiles.items()}
+        return {named(name): self._profile(named(name), values) for name, values in profiles.items()}
 
     def _profile(self, name: str, values: object) -> tuple[Given, ...]:
         if not isinstance(values, Mapping):
@@ -91,7 +92,7 @@ class _Reader:
         return tuple(self._given(key, value, Layer.PROFILE, name) for key, value in values.items())
 
     def _given(self, key: object, value: object, layer: Layer, profile: str = "") -> Given:
-        name = str(key)
+        name = named(key)
         place = self._place((_PROFILES, profile, name) if profile else (name,))
         return Given(name, value, Origin(layer, f"{profile} ({place})" if profile else place))
 

@@ -154,7 +154,7 @@ def test_everything_that_is_wrong_is_told_at_once_with_its_place(tmp_path: Path)
         ("imagemill.yaml", "allow_nets: [10.0.0.1/8]", "10.0.0.0/8 is likely meant."),
         ("imagemill.yaml", "keep_originals: maybe", "give true or false."),
         ("imagemill.yaml", "recipe: ''", "give a preset"),
-        ("imagemill.yaml", "listen: nowhere", "listen: nowhere: give host:port"),
+        ("imagemill.yaml", "listen: nowhere", "listen: nowhere: this is no address; give host:port"),
         ("imagemill.yaml", "storage_target: h:70000", "such as 127.0.0.1:50051."),
     ],
 )
