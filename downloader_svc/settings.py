@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from downloader_svc.fetch import FetchLimits
 from imagemill.domain.retry import RetryPolicy
@@ -29,14 +29,35 @@ class DownloaderSettings:
     """How long downloads may go on when the service stops; what is cut off is downloaded again."""
 
     @classmethod
-    def of(cls, storage_target: str, told: Downloading, retries: int) -> DownloaderSettings:
+    def of(cls, storage_target: str, told: Downloading, retry: RetryPolicy) -> DownloaderSettings:
         """Return the settings of a downloader that is told this."""
-        http = HttpSettings(
-            total_deadline_s=told.timeout_s,
-            connections=max(2 * told.downloads, told.per_host, HttpSettings().connections),
-            connections_per_host=told.per_host,
-            idle_hosts=min(HttpSettings().idle_hosts, max(1, IDLE_CONNECTIONS // told.per_host)),
-            allow_nets=told.allow_nets,
-        )
-        retry = replace(RetryPolicy(), retries=retries)
-        return cls(storage_target, downloads=told.downloads, http=http, retry=retry)
+        return cls(storage_target, downloads=told.downloads, http=_http(told), limits=_limits(told), retry=retry)
+
+
+def _http(told: Downloading) -> HttpSettings:
+    usual = HttpSettings()
+    return HttpSettings(
+        total_deadline_s=told.timeout_s,
+        connect_timeout_s=told.connect_timeout_s,
+        dns_timeout_s=told.dns_timeout_s,
+        read_timeout_s=told.read_timeout_s,
+        min_bytes_per_s=told.min_bytes_per_s,
+        throughput_window_s=told.throughput_window_s,
+        max_redirects=told.max_redirects,
+        connections=max(2 * told.downloads, told.per_host, usual.connections),
+        connections_per_host=told.per_host,
+        idle_hosts=min(usual.idle_hosts, max(1, IDLE_CONNECTIONS // told.per_host)),
+        dns_cache_s=told.dns_cache_s,
+        user_agent=told.user_agent or usual.user_agent,
+        allow_nets=told.allow_nets,
+    )
+
+
+def _limits(told: Downloading) -> FetchLimits:
+    return FetchLimits(
+        max_bytes=told.max_file_size,
+        min_bytes=told.min_file_size,
+        quick_retries=told.quick_retries,
+        backoff_s=told.quick_delay_s,
+        longest_pause_s=told.quick_longest_delay_s,
+    )

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc
@@ -35,6 +36,8 @@ MESSAGE_S = 0.075
 """The work that a message should hold by recent measure, in seconds: what one death repeats."""
 WAIT_S = 1.0
 RETRY_S = 1.0
+ANSWER_S = 15.0
+"""How long the store may take to answer, in seconds; a repeat of the same call returns the same."""
 _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 """What a store answers that is away or restarts; anything else is a fault that waiting does not mend."""
 
@@ -80,6 +83,10 @@ class Departures:
         return 0 if before is None else max(before + len(claim.items) - claim.in_flight, 0)
 
 
+class _Superseded(Exception):
+    """The queues for which items were claimed are gone, and so is the claim."""
+
+
 class Dispatcher:
     """Moves due items from the store to the work queues."""
 
@@ -91,45 +98,63 @@ class Dispatcher:
         self._throughput = Throughput()
         self._departures = Departures()
 
-    async def run(self) -> None:
-        """Dispatch until cancelled."""
-        while True:
-            await self._dispatch_once(uuid.uuid4().hex)
+    async def run(self, stop: asyncio.Event) -> None:
+        """Dispatch until `stop` is set, and to the end of what is begun then."""
+        while not stop.is_set():
+            epoch = await _until_done(self._present_epoch)
+            try:
+                await self._dispatch_once(uuid.uuid4().hex, epoch)
+            except _Superseded:
+                log.warning("The queues began a new life; what was claimed for the old one is claimed again.")
 
-    async def _dispatch_once(self, token: str) -> None:
+    async def _dispatch_once(self, token: str, epoch: str) -> None:
         # Each step is repeated alone: what is on the queue is not published again because the store is away.
-        batches = await _until_done(lambda: self._claim(token))
+        batches = await _until_done(lambda: self._claim(token, epoch))
         rate = self._throughput.per_second(time.monotonic())
         size = max(1, min(LARGEST_MESSAGE, round(rate * MESSAGE_S)))
         for claim in batches:
-            await self._publish(claim, size)
+            await self._publish(claim, size, epoch)
             self._throughput.record(time.monotonic(), self._departures.since_last(claim))
         if batches:
             await _until_done(lambda: self._confirm(token))
 
-    async def _claim(self, token: str) -> Sequence[inner.BatchClaim]:
-        request = inner.ClaimItemsRequest(token=token, max_items=CLAIM, window=self._window(), epoch=self._broker.epoch)
+    async def _present_epoch(self) -> str:
+        return self._broker.epoch
+
+    def _check(self, epoch: str) -> None:
+        if self._broker.epoch != epoch:
+            raise _Superseded
+
+    async def _claim(self, token: str, epoch: str) -> Sequence[inner.BatchClaim]:
+        self._check(epoch)
+        request = inner.ClaimItemsRequest(token=token, max_items=CLAIM, window=self._window(), epoch=epoch)
         request.wait.FromMilliseconds(int(WAIT_S * 1000))
-        return (await self._storage.ClaimItems(request)).batches
+        async with asyncio.timeout(WAIT_S + ANSWER_S):
+            return (await self._storage.ClaimItems(request)).batches
 
     async def _confirm(self, token: str) -> None:
-        await self._storage.ConfirmClaim(inner.ConfirmClaimRequest(token=token))
+        async with asyncio.timeout(ANSWER_S):
+            await self._storage.ConfirmClaim(inner.ConfirmClaimRequest(token=token))
 
     def _window(self) -> int:
         settings = self.settings
         wished = int(settings.window_s * self._throughput.per_second(time.monotonic()))
         return min(max(wished, settings.least_window), settings.largest_window)
 
-    async def _publish(self, claim: inner.BatchClaim, size: int) -> None:
+    async def _publish(self, claim: inner.BatchClaim, size: int, epoch: str) -> None:
         # What is stored durably goes straight to rendering: its source is not asked again.
         stored = [item for item in claim.items if item.HasField("original")]
         missing = [item for item in claim.items if not item.HasField("original")]
         processes = [_process_message(claim, part) for part in parts(stored, size)]
         downloads = [_download_message(claim, part) for part in parts(missing, size)]
-        if processes:
-            await _until_done(lambda: self._broker.publish(Queue.PROCESS, processes))
-        if downloads:
-            await _until_done(lambda: self._broker.publish(Queue.DOWNLOAD, downloads))
+        for queue, messages in ((Queue.PROCESS, processes), (Queue.DOWNLOAD, downloads)):
+            if messages:
+                await _until_done(partial(self._put, queue, messages, epoch))
+
+    async def _put(self, queue: Queue, messages: Sequence[bytes], epoch: str) -> None:
+        # What was claimed for queues that are gone is given to others already.
+        self._check(epoch)
+        await self._broker.publish(queue, messages)
 
 
 async def _until_done(step: Callable[[], Awaitable[T]]) -> T:
@@ -144,6 +169,8 @@ async def _until_done(step: Callable[[], Awaitable[T]]) -> T:
             if error.code() not in _PASSING:
                 raise
             log.log(level, "Dispatching waits for the store: %s.", error.code().name)
+        except TimeoutError:
+            log.log(level, "Dispatching waits for the store: it does not answer.")
         level = logging.DEBUG
         await asyncio.sleep(RETRY_S)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 
 from gateway.intake import take_small, take_stream
-from imagemill.ports.broker import Broker
+from imagemill.ports.broker import Broker, BrokerUnavailable
 from imagemill.runtime.calls import Context
 from imagemill.v1 import batch_service_pb2 as api
 from imagemill.v1.batch_service_pb2_grpc import BatchServiceServicer
@@ -18,6 +19,8 @@ if TYPE_CHECKING:  # the stubs alone know asynchronous stubs by a type of their 
     from imagemill.v1.batch_service_pb2_grpc import BatchServiceAsyncStub
     from imagemill.v1.storage_service_pb2_grpc import StorageServiceAsyncStub
 
+
+log = logging.getLogger(__name__)
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -78,8 +81,14 @@ class Relay(BatchServiceServicer):
     async def CancelBatch(self, request: api.CancelBatchRequest, context: Context) -> api.CancelBatchResponse:
         """Give the batch up, and tell the workers to drop what they have of it."""
         response = await self._batches.CancelBatch(request)
-        await asyncio.shield(self._broker.broadcast(request.name.removeprefix("batches/").encode()))
+        await asyncio.shield(self._tell_workers(request.name.removeprefix("batches/")))
         return response
+
+    async def _tell_workers(self, batch_id: str) -> None:
+        try:
+            await self._broker.broadcast(batch_id.encode())
+        except BrokerUnavailable as error:
+            log.warning("Workers were not told that batch %s is cancelled; they finish in vain: %s.", batch_id, error)
 
     async def RetryFailedItems(
         self, request: api.RetryFailedItemsRequest, context: Context

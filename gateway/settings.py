@@ -25,8 +25,8 @@ class GatewaySettings:
     """The largest number of items in flight; it bounds what a crash repeats."""
     window_s: float = 2.0
     """Seconds of measured throughput that are kept in flight between those bounds."""
-    reflection: bool = True
-    """Whether generic clients can ask for the descriptions of the API; they say no more than the published protos."""
+    grace_s: float = 0.0
+    """How long a claim may take to be published when the service stops, in seconds; one that isn't runs out."""
 
     @classmethod
     def of(cls, told: Gateway) -> GatewaySettings:
@@ -36,5 +36,6 @@ class GatewaySettings:
             told.storage_target,
             least_window=told.least_window,
             largest_window=told.largest_window,
-            reflection=told.reflection,
+            window_s=told.window_s,
+            grace_s=told.grace_s,
         )

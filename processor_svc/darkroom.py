@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -10,12 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import grpc
+
 from imagemill import codec
 from imagemill.domain.failures import Failure, FailureCode, PermanentError, PipelineError
 from imagemill.domain.items import Facts, ItemEvent, Original, Render, State, Timings
 from imagemill.domain.recipe import extension
 from imagemill.ports.blobs import Blobs, Borrowed, Originals
-from imagemill.runtime.jobs import ProcessJob
+from imagemill.runtime.jobs import ASK_S, ProcessJob
 from imagemill.runtime.stage import JobFailed, Outcome, StageBroken
 from imagemill.v1 import storage_service_pb2 as inner
 from processor_svc.jobs import RenderJob, RenderResult
@@ -23,6 +26,8 @@ from processor_svc.pool import PoolBroken, RenderPool
 
 if TYPE_CHECKING:  # the stubs alone know asynchronous stubs by a type of their own
     from imagemill.v1.storage_service_pb2_grpc import StorageServiceAsyncStub
+
+log = logging.getLogger(__name__)
 
 _UNDECODED = frozenset(
     {
@@ -126,7 +131,12 @@ class Darkroom:
         if not self._blobs.contains([key for _, key in _expected_keys(job)]):
             return None
         request = inner.FindTwinRequest(batch_id=job.batch_id, sha256=job.original.sha256)
-        response = await self._storage.FindTwin(request)
+        try:
+            response = await self._storage.FindTwin(request, timeout=ASK_S)
+        except grpc.aio.AioRpcError as error:
+            # Rendered once more, they are the same bytes under the same keys.
+            log.warning("The store can't be asked for a twin (%s).", error.code().name)
+            return None
         if not response.HasField("item"):
             return None
         twin = codec.facts_value(response.item)

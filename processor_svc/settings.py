@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from imagemill.domain.retry import RetryPolicy
+from imagemill.settings.groups import Rendering
 from processor_svc.jobs import MAX_PIXELS
-from processor_svc.pool import PoolSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,9 +15,13 @@ class ProcessorSettings:
 
     storage_target: str
     """Where the storage service listens."""
-    pool: PoolSettings = field(default_factory=PoolSettings)
     max_pixels: int = MAX_PIXELS
     """The largest picture that is decoded, in pixels over all its frames."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     grace_s: float = 1.0
     """How long renders may go on when the service stops."""
+
+    @classmethod
+    def of(cls, storage_target: str, told: Rendering, retry: RetryPolicy) -> ProcessorSettings:
+        """Return the settings of a processor that is told this."""
+        return cls(storage_target, max_pixels=told.max_pixels, retry=retry)

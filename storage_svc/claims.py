@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from imagemill.domain.batches import Batch, BatchState
 from imagemill.domain.fairness import Demand, share
-from imagemill.domain.items import ABANDONED, MAX_CLAIMS, Facts, Head, State
+from imagemill.domain.items import ABANDONED, MAX_CLAIMS, Facts, Head, State, Timings
 from imagemill.ports.records import Claim, DueItem, Move, Records, Unit
 
 
@@ -111,7 +111,39 @@ def _give_up(batch: Batch, item: DueItem, now: float) -> Move:
     if item.original is not None:
         batch.downloaded_bytes += item.original.size_bytes
     head = replace(item.head, state=State.FAILED)
-    return Move(batch.id, item.index, head, batch.revision, 0.0, now, Facts(failure=ABANDONED, original=item.original))
+    timings = Timings(download_ms=item.download_ms) if item.original is not None else None
+    facts = Facts(failure=ABANDONED, original=item.original, timings=timings)
+    return Move(batch.id, item.index, head, batch.revision, 0.0, now, facts)
+
+
+async def latest_epoch(records: Records) -> str:
+    """The latest epoch that was heard of; empty when there is none. Raises `RecordsUnavailable`."""
+    async with records.write() as unit:
+        return await unit.latest_epoch()
+
+
+async def enter_epoch(records: Records, epoch: str, now: float) -> None:
+    """Make due what was claimed in earlier epochs: it is gone. Raises `RecordsUnavailable`.
+
+    The epoch is remembered, though it may be long until anything is claimed in it: otherwise the claims of the one
+    before it, whose queues are gone, would be prolonged for ever.
+    """
+    async with records.write() as unit:
+        await unit.enter_epoch(epoch, now)
+        for batch in await unit.working_batches():
+            await unit.release(batch.id, epoch=epoch, other_epochs=True, now=now)
+
+
+async def prolong_claims(records: Records, lease_s: float, now: float) -> None:
+    """Prolong the claims whose queues live, and make due what was claimed in earlier epochs.
+
+    Whoever claimed that had not noticed yet that its queues were gone. Raises `RecordsUnavailable`.
+    """
+    async with records.write() as unit:
+        if epoch := await unit.latest_epoch():
+            await unit.extend_leases(epoch, now + lease_s, now)
+            for batch in await unit.working_batches():
+                await unit.release(batch.id, epoch=epoch, other_epochs=True, now=now)
 
 
 async def release_claims(records: Records, epoch: str, *, other_epochs: bool, now: float) -> int:

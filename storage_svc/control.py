@@ -20,6 +20,7 @@ _ALLOWED = {
     BatchState.ACTIVE: (BatchState.PAUSED,),
     BatchState.CANCELLING: (BatchState.RECEIVING, BatchState.ACTIVE, BatchState.PAUSED),
 }
+_DONE_BY = {BatchState.PAUSED: "paused", BatchState.ACTIVE: "resumed", BatchState.CANCELLING: "cancelled"}
 
 
 async def set_state(records: Records, batch_id: str, wish: BatchState, now: float) -> Batch:
@@ -34,7 +35,8 @@ async def set_state(records: Records, batch_id: str, wish: BatchState, now: floa
         if batch.state is wish or (wish is BatchState.CANCELLING and batch.state is BatchState.CANCELLED):
             return batch
         if batch.state not in _ALLOWED[wish]:
-            message = f"Batch {batch_id!r} is {batch.state.name}; it can't become {wish.name}."
+            allowed = " or ".join(state.name for state in _ALLOWED[wish])
+            message = f"Batch {batch_id!r} is {batch.state.name}; only one that is {allowed} can be {_DONE_BY[wish]}."
             raise CallError(grpc.StatusCode.FAILED_PRECONDITION, "STATE_FORBIDS", message)
         batch.state = wish
         batch.revision += 1
@@ -90,8 +92,9 @@ async def sweep_cancelled(records: Records, now: float) -> set[str]:
             if batch.state is not BatchState.CANCELLING:
                 continue
             moves = []
-            for index, head in sorted((await unit.open_items(batch.id, CHUNK)).items()):
+            for index, (head, size_bytes) in sorted((await unit.open_items(batch.id, CHUNK)).items()):
                 batch.counts.move(head.state, State.CANCELLED)
+                batch.downloaded_bytes += size_bytes
                 batch.revision += 1
                 cancelled = replace(head, state=State.CANCELLED)
                 moves.append(Move(batch.id, index, cancelled, batch.revision, 0.0, now, None))

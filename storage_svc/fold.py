@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from imagemill.domain.batches import Batch, BatchState
 from imagemill.domain.items import Facts, Head, ItemEvent, State, advance, facts_after, reduce_events
@@ -18,8 +18,22 @@ from imagemill.ports.records import Move, Records, Twin, Unit
 log = logging.getLogger(__name__)
 
 
-async def fold(records: Records, events: Iterable[ItemEvent], now: float) -> set[str]:
-    """Write a group of events; returns the ids of the batches that changed. Raises `RecordsUnavailable`."""
+@dataclass(slots=True)
+class Leavings:
+    """What a group of events leaves behind in the blob store."""
+
+    keys: list[str] = field(default_factory=list)
+    """Originals that nobody needs any more."""
+    batch_ended: bool = False
+    """Whether a batch has ended, or something was written for one that had."""
+
+
+async def fold(records: Records, events: Iterable[ItemEvent], now: float, leavings: Leavings | None = None) -> set[str]:
+    """Write a group of events; returns the ids of the batches that changed. Raises `RecordsUnavailable`.
+
+    `leavings` counts once this has returned.
+    """
+    leavings = leavings or Leavings()
     by_batch: dict[str, list[ItemEvent]] = defaultdict(list)
     for event in reduce_events(events).values():
         by_batch[event.batch_id].append(event)
@@ -28,12 +42,14 @@ async def fold(records: Records, events: Iterable[ItemEvent], now: float) -> set
         batches = await unit.batches(by_batch)
         for batch_id in sorted(batches):
             batch = batches[batch_id]
-            if await _fold_batch(unit, batch, by_batch[batch_id], now):
+            if await _fold_batch(unit, batch, by_batch[batch_id], now, leavings):
                 changed.add(batch_id)
     return changed
 
 
-async def _fold_batch(unit: Unit, batch: Batch, events: Collection[ItemEvent], now: float) -> bool:
+async def _fold_batch(unit: Unit, batch: Batch, events: Collection[ItemEvent], now: float, leavings: Leavings) -> bool:
+    if batch.state.is_final:
+        await _note_late(unit, batch, events, leavings)
     # A late result of a batch that was given up is refused: its rows are about to be, or are, cancelled.
     if batch.state in (BatchState.CANCELLING, BatchState.CANCELLED):
         return False
@@ -50,7 +66,33 @@ async def _fold_batch(unit: Unit, batch: Batch, events: Collection[ItemEvent], n
     batch.touch(now)
     batch.settle(now)
     await unit.save_batch(batch)
+    leavings.batch_ended |= batch.state.is_final
+    leavings.keys += await _originals_done_with(unit, batch, moves, events)
     return True
+
+
+async def _note_late(unit: Unit, batch: Batch, events: Iterable[ItemEvent], leavings: Leavings) -> None:
+    """What a late event speaks of may lie in the blob store, and no row may ever speak of it."""
+    if any(event.facts.original or event.facts.renders for event in events):
+        leavings.batch_ended = True
+        if batch.swept:
+            batch.swept = False
+            await unit.save_batch(batch)
+
+
+async def _originals_done_with(
+    unit: Unit, batch: Batch, moves: Iterable[Move], events: Iterable[ItemEvent]
+) -> list[str]:
+    """Keys of transient originals of which the last item that was known by them has become final."""
+    if batch.keep_originals:
+        return []
+    final = {move.index for move in moves if move.head.state.is_final}
+    stored = (event.facts.original for event in events if event.index in final)
+    keys = {original.sha256: original.key for original in stored if original is not None and original.key}
+    if not keys:
+        return []
+    needed = await unit.digests_in_flight(batch.id, keys)
+    return [key for digest, key in keys.items() if digest not in needed]
 
 
 def _move(batch: Batch, old: Head, new: Head, event: ItemEvent, now: float) -> Move:
@@ -58,6 +100,9 @@ def _move(batch: Batch, old: Head, new: Head, event: ItemEvent, now: float) -> M
     batch.counts.move(old.state, new.state)
     batch.revision += 1
     facts = facts_after(new, event)
+    if new.state.is_final and facts.original is not None and facts.original.key and not batch.keep_originals:
+        # It served between download and rendering, and is about to be deleted.
+        facts = replace(facts, original=replace(facts.original, key=""))
     if new.state.is_final:
         if facts.original is not None:
             batch.downloaded_bytes += facts.original.size_bytes

@@ -15,10 +15,19 @@ from imagemill.runtime.calls import Context
 from imagemill.v1 import storage_service_pb2 as inner
 from imagemill.v1.storage_service_pb2_grpc import StorageServiceServicer
 from storage_svc import intake
-from storage_svc.claims import Claimed, ClaimLimits, claim_items, claimed_before, release_claims
+from storage_svc.claims import (
+    Claimed,
+    ClaimLimits,
+    claim_items,
+    claimed_before,
+    enter_epoch,
+    latest_epoch,
+    release_claims,
+)
 
 LOOK_S = 0.2
-"""The least time between two looks for due items, in seconds: places that fall free in between are taken together."""
+"""The least time between two looks for due items of batches that were heard of before, in seconds: places that fall
+free in between are taken together."""
 POLL_S = 0.5
 """How often a waiting claim looks by itself, in seconds: retries fall due without anyone announcing them."""
 
@@ -30,8 +39,8 @@ class InnerApi(StorageServiceServicer):
         self._records = records
         self._changes = changes
         self._lease_s = lease_s
-        self.epoch: str | None = None
-        """The epoch of the work queues, as of the latest claim."""
+        self._epoch = ""
+        """The epoch of the work queues, as of the latest claim here."""
 
     async def OpenBatch(self, request: inner.OpenBatchRequest, context: Context) -> inner.OpenBatchResponse:
         """Open a batch, or return the one that a repeat means."""
@@ -52,11 +61,15 @@ class InnerApi(StorageServiceServicer):
 
     async def ClaimItems(self, request: inner.ClaimItemsRequest, context: Context) -> inner.ClaimItemsResponse:
         """Claim due items, waiting a while when none is due; a token used before returns what it claimed."""
-        await self._enter_epoch(request.epoch)
+        if not await self._is_latest(request.epoch):
+            # Whoever asks has not noticed yet that its queues are gone. It will, before it asks again or soon after.
+            await asyncio.sleep(LOOK_S)
+            return inner.ClaimItemsResponse()
         if repeated := await claimed_before(self._records, request.token):
             return inner.ClaimItemsResponse(batches=[_claim_message(part) for part in repeated])
         deadline = time.monotonic() + request.wait.seconds + request.wait.nanos / 1e9
         limits = ClaimLimits(request.max_items, request.window, least=min(request.window // 4, request.max_items))
+        heard: set[str] = set()
         with self._changes.subscribe() as hints:
             while True:
                 now = time.time()
@@ -67,15 +80,23 @@ class InnerApi(StorageServiceServicer):
                     self._changes.announce(part.batch.id for part in claimed)
                     return inner.ClaimItemsResponse(batches=[_claim_message(part) for part in claimed if part.items])
                 looked = time.monotonic()
-                await hints.wait(min(POLL_S, left))
-                # At once after a long silence; one that comes soon waits for others to come along.
-                await asyncio.sleep(max(looked + LOOK_S - time.monotonic(), 0.0))
+                news = await hints.wait(min(POLL_S, left)) - heard
+                heard |= news
+                if not news:
+                    # At once after a long silence; one that comes soon waits for others to come along.
+                    await asyncio.sleep(max(looked + LOOK_S - time.monotonic(), 0.0))
 
-    async def _enter_epoch(self, epoch: str) -> None:
-        """On the first claim for new queues, take back what was on the old ones."""
-        if epoch != self.epoch:
-            await release_claims(self._records, epoch, other_epochs=True, now=time.time())
-            self.epoch = epoch
+    async def _is_latest(self, epoch: str) -> bool:
+        """Whether queues of this epoch live; on the first claim for new ones, what was on the old ones is taken back.
+
+        Other storage services may have heard of a later epoch already: what they were told counts here as well.
+        """
+        if epoch != self._epoch:
+            if epoch < await latest_epoch(self._records):
+                return False
+            await enter_epoch(self._records, epoch, time.time())
+            self._epoch = epoch
+        return True
 
     async def ConfirmClaim(self, request: inner.ConfirmClaimRequest, context: Context) -> inner.ConfirmClaimResponse:
         """Record that a claim was published."""
@@ -121,6 +142,7 @@ def _new_batch(request: inner.OpenBatchRequest, now: float) -> Batch:
         labels=dict(asked.labels),
         priority=asked.priority,
         keep_originals=asked.keep_originals,
+        keep_undecodable=asked.keep_undecodable,
         revision=1,
         created_at=now,
         changed_at=now,
@@ -139,7 +161,9 @@ def _claim_message(part: Claimed) -> inner.BatchClaim:
         batch_id=part.batch.id,
         recipe=part.batch.recipe,
         keep_originals=part.batch.keep_originals,
+        keep_undecodable=part.batch.keep_undecodable,
         items=_claimed_items(part),
+        in_flight=part.batch.counts.in_flight,
     )
 
 
@@ -152,4 +176,5 @@ def _claimed_items(part: Claimed) -> Iterable[inner.ClaimedItem]:
             claim=item.head.claims,
             source=item.source,
             original=codec.original_message(stored),
+            download_ms=item.download_ms if stored else 0.0,
         )

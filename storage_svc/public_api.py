@@ -111,8 +111,10 @@ class PublicApi(BatchServiceServicer):
 
     async def GetBatchReport(self, request: api.GetBatchReportRequest, context: Context) -> api.GetBatchReportResponse:
         """Report on a batch as it stands."""
-        report = await make_report(self._records, await self._batch(request.name), time.time())
-        return api.GetBatchReportResponse(report=report)
+        tally = await self._records.tally(batch_id_of(request.name))
+        if tally is None:
+            raise not_found(request.name)
+        return api.GetBatchReportResponse(report=make_report(tally, time.time()))
 
     async def _batch(self, name: str, field: str = "name") -> Batch:
         batch = await self._records.batch(batch_id_of(name, field))

@@ -1,32 +1,38 @@
 """The storage service: the only owner of the database.
 
 It folds what workers report into the rows, hands due items out as claims, answers every question about batches from
-the rows, and lets watchers follow them.
+the rows, lets watchers follow them, and deletes what nobody needs any more from the blob store.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import NoReturn
 
 import grpc
 
-from imagemill.ports.broker import Broker
+from imagemill.ports.blobs import Blobs
+from imagemill.ports.broker import Broker, Queue
 from imagemill.ports.changes import Changes
 from imagemill.ports.records import Records
+from imagemill.runtime.dead_letters import DeadLetters, resubmit
+from imagemill.runtime.jobs import decode_downloads, decode_processes
 from imagemill.runtime.lifecycle import every
-from imagemill.runtime.serving import serve_grpc
+from imagemill.runtime.serving import Serving
 from imagemill.v1 import batch_service_pb2_grpc, storage_service_pb2_grpc
+from storage_svc.claims import prolong_claims
 from storage_svc.control import sweep_cancelled
-from storage_svc.events import EventConsumer
+from storage_svc.events import EventConsumer, fold_again
 from storage_svc.inner_api import InnerApi
 from storage_svc.public_api import PublicApi
 from storage_svc.settings import StorageSettings
+from storage_svc.sweep import Sweeper
 
 NAMES = ("imagemill.v1.StorageService", "imagemill.v1.BatchService")
 SWEEP_S = 30.0
-"""How often to look for cancelled batches whose sweep another process left unfinished, in seconds."""
+"""How often to look for what another process left undone, in seconds: cancelled batches, files to be deleted."""
 
 
 async def serve(
@@ -34,47 +40,58 @@ async def serve(
     broker: Broker,
     records: Records,
     changes: Changes,
+    blobs: Blobs | None = None,
+    serving: Serving = Serving(),
     *,
     ready: asyncio.Event,
     stop: asyncio.Event,
 ) -> None:
-    """Serve until `stop` is set and everything reported by then is folded."""
+    """Serve until `stop` is set and everything reported by then is folded.
+
+    With `blobs` it deletes there what nobody needs any more; without, originals lie in places of the workers' own.
+    """
     cancelled = asyncio.Event()
     cancelled.set()
-    inner = InnerApi(records, changes, settings.lease_s)
+    sweeper = Sweeper(records, blobs) if blobs is not None else None
 
     def register(server: grpc.aio.Server) -> None:
         batch_service_pb2_grpc.add_BatchServiceServicer_to_server(PublicApi(records, changes, cancelled), server)
+        inner = InnerApi(records, changes, settings.lease_s)
         storage_service_pb2_grpc.add_StorageServiceServicer_to_server(inner, server)
 
-    async with serve_grpc(settings.listen, NAMES, register), asyncio.TaskGroup() as group:
+    async with serving.open(settings.listen, NAMES, register), asyncio.TaskGroup() as group:
         ready.set()
-        side_tasks = [
-            group.create_task(every(SWEEP_S, _sweep(records, changes), cancelled), name="cancel sweep"),
-            group.create_task(every(settings.lease_s / 3, _extend(records, inner, settings.lease_s)), name="leases"),
+        loops = [
+            every(SWEEP_S, _sweep(records, changes, sweeper), cancelled),
+            every(settings.lease_s / 3, lambda: prolong_claims(records, settings.lease_s, time.time())),
+            *_dead_letters(broker, records, changes),
+            *(_sweeping(sweeper) if sweeper is not None else ()),
         ]
-        await EventConsumer(broker, records, changes, settings.group_s).run(stop)
+        side_tasks = [group.create_task(loop) for loop in loops]
+        await EventConsumer(broker, records, changes, settings.group_s, settings.quiet_s, sweeper).run(stop)
         for task in side_tasks:
             task.cancel()
 
 
-def _sweep(records: Records, changes: Changes) -> Callable[[], Awaitable[None]]:
+def _dead_letters(broker: Broker, records: Records, changes: Changes) -> Iterator[Coroutine[None, None, None]]:
+    yield DeadLetters(broker, Queue.EVENTS, fold_again(records, changes)).run()
+    yield DeadLetters(broker, Queue.DOWNLOAD, resubmit(broker, decode_downloads)).run()
+    yield DeadLetters(broker, Queue.PROCESS, resubmit(broker, decode_processes)).run()
+
+
+def _sweeping(sweeper: Sweeper) -> Iterator[Coroutine[None, None, NoReturn]]:
+    sweeper.sweeping.set()
+    yield every(SWEEP_S, sweeper.discard, sweeper.discarding)
+    yield every(SWEEP_S, sweeper.sweep, sweeper.sweeping)
+
+
+def _sweep(records: Records, changes: Changes, sweeper: Sweeper | None) -> Callable[[], Awaitable[None]]:
     """Mark the items of cancelled batches, chunk by chunk."""
 
     async def sweep() -> None:
         while swept := await sweep_cancelled(records, time.time()):
             changes.announce(swept)
+            if sweeper is not None:
+                sweeper.sweeping.set()
 
     return sweep
-
-
-def _extend(records: Records, inner: InnerApi, lease_s: float) -> Callable[[], Awaitable[None]]:
-    """Prolong the claims whose queue lives."""
-
-    async def extend() -> None:
-        if inner.epoch is not None:
-            now = time.time()
-            async with records.write() as unit:
-                await unit.extend_leases(inner.epoch, now + lease_s, now)
-
-    return extend

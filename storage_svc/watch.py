@@ -1,41 +1,28 @@
 """Watches: what is there, then what changes, from the rows themselves.
 
 *Items changed since revision R* is one index range, so there is no event log to grow: a watcher that is slow or was
-away gets each item in its latest state, and never misses one.
+away gets each item in its latest state, and never misses one. What watchers of one batch have in common is read once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from imagemill import codec
 from imagemill.domain.batches import Batch, RateMeter
-from imagemill.domain.items import State
 from imagemill.ports.changes import Changes, Subscription
 from imagemill.ports.records import View
-from imagemill.runtime.calls import not_found
 from imagemill.v1 import batch_service_pb2 as api
-from storage_svc.pages import fitting
+from storage_svc import batch_reader
+from storage_svc.batch_reader import BatchReader, Round, read_page
 
-PAGE = 500
-"""Items in one message."""
-PACE_S = 0.2
-"""The least time between two rounds of messages, in seconds: changes in between travel together."""
-POLL_S = 1.0
-"""How often a watch looks by itself, in seconds, should a hint be lost."""
 HEARTBEAT_S = 10.0
 """The longest silence, in seconds."""
-
-_STATES: Mapping[api.WatchView.ValueType, tuple[State, ...] | None] = {
-    api.WATCH_VIEW_UNSPECIFIED: None,
-    api.WATCH_VIEW_PROGRESS: None,
-    api.WATCH_VIEW_FAILURES: (State.FAILED,),
-    api.WATCH_VIEW_ITEMS: (),
-    api.WATCH_VIEW_RESULTS: tuple(state for state in State if state.is_final),
-}
-"""Which items a view tells of: none, those in these states, or (empty) all."""
+LATE_END_S = 60.0
+"""How much later than a newer end a batch's own may be seen, in seconds: clocks differ, and so do transactions."""
 
 
 class Watches:
@@ -46,29 +33,41 @@ class Watches:
         self._changes = changes
         self._clock = clock
         self._meters: dict[str, RateMeter] = {}
+        self._readers: dict[str, BatchReader] = {}
 
     async def one(
         self, batch_id: str, after_revision: int, view: api.WatchView.ValueType
     ) -> AsyncIterator[api.BatchUpdate]:
         """Follow one batch until it is final. Raises `CallError` when there is none."""
-        cursor, kind = after_revision, api.BatchUpdate.KIND_SNAPSHOT
-        last_told = self._clock()
-        with self._changes.subscribe() as hints:
+        with self._reader_of(batch_id) as reader:
+            found = await reader.look()
+            cursor, kind = after_revision, api.BatchUpdate.KIND_SNAPSHOT
             while True:
-                batch = await self._view.batch(batch_id)
-                if batch is None:
-                    raise not_found(f"batches/{batch_id}")
-                if batch.revision > cursor or kind == api.BatchUpdate.KIND_SNAPSHOT:
-                    async for update in self._tell(batch, cursor, view, kind):
-                        yield update
-                    cursor, kind, last_told = batch.revision, api.BatchUpdate.KIND_CHANGE, self._clock()
-                if batch.state.is_final:
-                    yield self._end(batch)
+                complete = False
+                while not complete:
+                    update = await reader.page(found, cursor, view, kind)
+                    cursor = update.revision
+                    complete = cursor == found.batch.revision
+                    yield update
+                if found.batch.state.is_final:
+                    yield self._end(found.batch)
                     return
-                if self._clock() - last_told >= HEARTBEAT_S:
+                while (news := await reader.news(cursor, HEARTBEAT_S)) is None:
                     yield api.BatchUpdate(kind=api.BatchUpdate.KIND_HEARTBEAT, revision=cursor)
-                    last_told = self._clock()
-                await self._next_round(hints, batch_id)
+                found, kind = news, api.BatchUpdate.KIND_CHANGE
+
+    @contextmanager
+    def _reader_of(self, batch_id: str) -> Iterator[BatchReader]:
+        """The reader that serves everybody who watches this batch, at work for as long as somebody does."""
+        reader = self._readers.get(batch_id)
+        if reader is None or reader.failure is not None:
+            reader = self._readers[batch_id] = BatchReader(batch_id, self._view, self._changes, self._rate, self._clock)
+        with reader.watched():
+            try:
+                yield reader
+            finally:
+                if reader.watchers == 1 and self._readers.get(batch_id) is reader:
+                    del self._readers[batch_id]
 
     async def all_of(
         self, client_id: str, after_revisions: Mapping[str, int], view: api.WatchView.ValueType
@@ -77,10 +76,14 @@ class Watches:
         cursors = {name.removeprefix("batches/"): revision for name, revision in after_revisions.items()}
         told: set[str] = set()
         ended: dict[str, int] = {}
+        last_end = 0.0
         last_told = self._clock()
         with self._changes.subscribe() as hints:
             while True:
-                for batch in await self._open_batches(client_id, ended):
+                found = await self._batches_to_tell(client_id, last_end)
+                last_end = max([last_end, *(batch.finished_at or 0.0 for batch in found)])
+                # One that has ended is at work again when its failed items are tried again.
+                for batch in (each for each in found if each.revision > ended.get(each.id, -1)):
                     kind = api.BatchUpdate.KIND_CHANGE if batch.id in told else api.BatchUpdate.KIND_SNAPSHOT
                     if batch.id not in told or batch.revision > cursors.get(batch.id, 0):
                         async for update in self._tell(batch, cursors.get(batch.id, 0), view, kind):
@@ -96,12 +99,14 @@ class Watches:
                     last_told = self._clock()
                 await self._next_round(hints, None)
 
-    async def _open_batches(self, client_id: str, ended: Mapping[str, int]) -> list[Batch]:
-        """Batches to be told of; one that has ended is again when its failed items are tried again."""
+    async def _batches_to_tell(self, client_id: str, last_end: float) -> list[Batch]:
+        """All batches at first; once there was an end, those at work and those that ended around it or later."""
+        if last_end:
+            return await self._view.batches_at_work(client_id, last_end - LATE_END_S)
         found: list[Batch] = []
         before: tuple[float, str] | None = None
-        while page := await self._view.batches(client_id, before, PAGE):
-            found += [batch for batch in page if batch.revision > ended.get(batch.id, -1)]
+        while page := await self._view.batches(client_id, before, batch_reader.PAGE):
+            found += page
             before = (page[-1].created_at, page[-1].id)
         return found
 
@@ -109,18 +114,13 @@ class Watches:
         self, batch: Batch, after: int, view: api.WatchView.ValueType, kind: api.BatchUpdate.Kind.ValueType
     ) -> AsyncIterator[api.BatchUpdate]:
         """Everything between `after` and the batch's revision, in pages by revision; at least one message."""
-        message = codec.batch_message(batch, rate=self._rate(batch))
-        states = _STATES.get(view)
-        while True:
-            page = (
-                [] if states is None else await self._view.changed_items(batch.id, after, batch.revision, PAGE, states)
-            )
-            items = fitting(page)
-            complete = len(items) == len(page) < PAGE
-            after = batch.revision if complete else items[-1].revision
-            yield api.BatchUpdate(kind=kind, batch=message, items=items, revision=after)
-            if complete:
-                return
+        found = Round(batch, codec.batch_message(batch, rate=self._rate(batch)))
+        complete = False
+        while not complete:
+            update = await read_page(self._view, found, after, view, kind)
+            after = update.revision
+            complete = after == batch.revision
+            yield update
 
     def _end(self, batch: Batch) -> api.BatchUpdate:
         self._meters.pop(batch.id, None)
@@ -136,8 +136,8 @@ class Watches:
     async def _next_round(self, hints: Subscription, batch_id: str | None) -> None:
         """Wait for a hint of this batch (of any, when None) or for the poll, and at least for the pace."""
         told = self._clock()
-        while (left := told + POLL_S - self._clock()) > 0:
+        while (left := told + batch_reader.POLL_S - self._clock()) > 0:
             announced = await hints.wait(left)
             if batch_id in announced or (announced and batch_id is None):
                 break
-        await asyncio.sleep(max(told + PACE_S - self._clock(), 0.0))
+        await asyncio.sleep(max(told + batch_reader.PACE_S - self._clock(), 0.0))

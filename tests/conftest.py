@@ -7,10 +7,16 @@ that mean to provoke a dial.
 from __future__ import annotations
 
 import ipaddress
+import os
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:  # few tests need a server, and the libraries for one take a while to load
+    from tests.support.postgres_node import PostgresNode
+    from tests.support.rabbitmq_node import RabbitNode
 
 _strays: list[str] = []
 
@@ -25,6 +31,42 @@ def _nothing_leaves_this_machine() -> Iterator[None]:
     _strays.clear()
     yield
     assert _strays == [], f"the test reached for {_strays}"
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitNode]:
+    """A node for all tests of a run; one that harms it mends it."""
+    from tests.support.rabbitmq_node import RabbitNode
+
+    node = RabbitNode(tmp_path_factory.mktemp("rabbitmq"))
+    yield node
+    node.destroy()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server(request: pytest.FixtureRequest) -> str:
+    """The URL of a broker: the one that is given, or a node of this run's own."""
+    from tests.support.rabbitmq_node import URL_VARIABLE
+
+    return os.environ.get(URL_VARIABLE) or str(request.getfixturevalue("rabbitmq_node").url)
+
+
+@pytest.fixture(scope="session")
+def postgres_node() -> Iterator[PostgresNode]:
+    """A server for all tests of a run; one that harms it mends it."""
+    from tests.support.postgres_node import PostgresNode
+
+    node = PostgresNode()
+    yield node
+    node.destroy()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(request: pytest.FixtureRequest) -> str:
+    """The URL of a database: the one that is given, or one of this run's own server."""
+    from tests.support.postgres_node import URL_VARIABLE
+
+    return os.environ.get(URL_VARIABLE) or str(request.getfixturevalue("postgres_node").url())
 
 
 def _refuse_strangers(event: str, arguments: tuple[object, ...]) -> None:

@@ -38,7 +38,7 @@ class LocalBlobs:
         self._survive_power_loss = survive_power_loss
         self._numbers = itertools.count()
         self._scratch, descriptor = _own_scratch(root / _SCRATCH)
-        weakref.finalize(self, os.close, descriptor)
+        self._unlock = weakref.finalize(self, os.close, descriptor)
 
     def scratch(self) -> Path:
         """A new path on the same file system."""
@@ -119,6 +119,11 @@ class LocalBlobs:
                     os.unlink(self._file(key))
         except OSError as error:
             raise self._unavailable("nothing can be deleted in it", error) from error
+
+    def close(self) -> None:
+        """Remove this process's scratch folder."""
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._unlock()
 
     async def check(self) -> None:
         """Write, read and delete a file."""

@@ -8,7 +8,7 @@ import sys
 from io import TextIOWrapper
 from typing import NoReturn
 
-from imagemill.cli.output import give_up_output, open_missing_streams, tell_error
+from imagemill.cli.output import PLAIN, give_up_output, open_missing_streams, tell_error
 
 
 def main() -> NoReturn:
@@ -21,8 +21,7 @@ def main() -> NoReturn:
     open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            # A terminal that lacks a character shows a question mark, not a traceback.
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors=PLAIN)
     _leave(_run())
 
 

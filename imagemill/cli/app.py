@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +15,13 @@ from imagemill.cli.batch_commands import BATCH_COMMANDS
 from imagemill.cli.complaints import complaint
 from imagemill.cli.exits import CommandError, ExitCode
 from imagemill.cli.output import tell_error
-from imagemill.cli.setting_options import MillWords, RunWords
+from imagemill.cli.service_commands import SERVICE_COMMANDS, dead_app
+from imagemill.cli.setting_options import RunWords, UpWords
 from imagemill.cli.settings_app import settings_app
 
 HERE = Group.create_ordered("A list, worked off here and now")
 SERVER = Group.create_ordered("A mill as a server, and its batches")
+SERVICES = Group.create_ordered("The services of a mill, one by one")
 REST = Group.create_ordered("Further")
 
 app = App(
@@ -101,15 +102,13 @@ def demo(*, out: a.Out = Path("demo"), verbose: a.Verbose = False) -> int:
     sort_key=0,
     help_epilogue="""Examples:
   imagemill up
-  imagemill up --data /srv/mill --listen 127.0.0.1:50052 --concurrency 100""",
+  imagemill up --data /srv/mill --listen 127.0.0.1:50052 --downloads 100""",
 )
 def up(
     *,
-    data: a.Data = None,
-    listen: a.Listen = a.DEFAULT_TARGET,
     quiet: a.Quiet = False,
     verbose: a.Verbose = False,
-    told: MillWords = MillWords(),
+    told: UpWords = UpWords(),
 ) -> int:
     """Run a mill that takes in batches until it is stopped.
 
@@ -121,20 +120,7 @@ def up(
     from imagemill.cli.options import UpOptions
     from imagemill.cli.up import up_command
 
-    options = UpOptions(
-        data=data or _data_home(),
-        listen=listen,
-        told=told.sources,
-        quiet=quiet,
-        verbose=verbose,
-    )
-    return int(up_command(options))
-
-
-def _data_home() -> Path:
-    # The XDG Base Directory Specification: a relative path is to be ignored.
-    given = Path(os.environ.get("XDG_DATA_HOME", ""))
-    return (given if given.is_absolute() else Path.home() / ".local" / "share") / "imagemill"
+    return int(up_command(UpOptions(told=told.sources, quiet=quiet, verbose=verbose)))
 
 
 @app.command(
@@ -144,7 +130,7 @@ def _data_home() -> Path:
   imagemill completion zsh > ~/.zfunc/_imagemill
   imagemill completion fish > ~/.config/fish/completions/imagemill.fish""",
 )
-def completion(shell: a.Shell) -> int:
+def completion(shell: a.Shell, /) -> int:
     """Write what makes a shell complete this command's words, to standard output."""
     sys.stdout.write(f"{app.generate_completion(shell=shell)}\n")
     return ExitCode.OK
@@ -152,6 +138,11 @@ def completion(shell: a.Shell) -> int:
 
 settings_app.group = REST
 app.command(settings_app)
+
+dead_app.group, dead_app.sort_key = SERVICES, len(SERVICE_COMMANDS)
+app.command(dead_app)
+for place, (command, examples) in enumerate(SERVICE_COMMANDS):
+    app.command(command, group=SERVICES, sort_key=place, help_epilogue=f"Examples:\n{indent(examples, '  ')}")
 
 for place, (command, examples) in enumerate(BATCH_COMMANDS, 1):
     app.command(command, group=SERVER, sort_key=place, help_epilogue=f"Examples:\n{indent(examples, '  ')}")

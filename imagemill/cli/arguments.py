@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter, Token
 
-DEFAULT_TARGET = "127.0.0.1:50051"
-"""Where `imagemill up` listens and the other commands look for it, unless told otherwise."""
+from imagemill.settings.groups import DEFAULT_TARGET
 
 
 def _whole_number(kind: type, tokens: Sequence[Token]) -> int:
@@ -52,18 +51,6 @@ Out = Annotated[
         help="The folder for pictures, manifest.csv and report.json; made when missing. Example: -o pictures",
     ),
 ]
-Data = Annotated[
-    Path | None,
-    Parameter(
-        converter=_folder,
-        help="The folder for everything the mill keeps; made when missing. $XDG_DATA_HOME/imagemill if not given, "
-        "which is mostly ~/.local/share/imagemill. Example: --data /srv/mill",
-    ),
-]
-Listen = Annotated[
-    str,
-    Parameter(help="Where the mill is reached; port 0 takes a free one. Example: --listen 127.0.0.1:50052"),
-]
 RetryFailed = Annotated[
     bool,
     Parameter(negative="", help="Try again what failed in an earlier run of this list. Example: --retry-failed"),
@@ -85,8 +72,11 @@ Verbose = Annotated[
     ),
 ]
 To = Annotated[
-    str,
-    Parameter(help="Where the mill is: HOST:PORT, or unix:/path of a socket. Example: --to 127.0.0.1:50052"),
+    str | None,
+    Parameter(
+        help="Where the mill is: HOST:PORT, or unix:/path of a socket. Example: --to 127.0.0.1:50052",
+        show_default=lambda _: DEFAULT_TARGET,
+    ),
 ]
 Output = Annotated[
     Literal["text", "json"],

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from imagemill.cli import arguments as a
-from imagemill.cli.setting_options import BatchWords
+from imagemill.cli.exits import CommandError
+from imagemill.cli.setting_options import SubmitWords
 
 
 def submit(
@@ -16,9 +17,8 @@ def submit(
     start_at: a.StartAt = 1,
     batch_id: a.BatchId = "",
     request_id: a.RequestId = "",
-    to: a.To = a.DEFAULT_TARGET,
     output: a.Output = "text",
-    told: BatchWords = BatchWords(),
+    told: SubmitWords = SubmitWords(),
 ) -> int:
     """Hand a list in as a batch, and print the batch's name.
 
@@ -32,7 +32,6 @@ def submit(
 
     options = SubmitOptions(
         sources=sources,
-        to=to,
         told=told.sources,
         name=name,
         priority=priority,
@@ -50,7 +49,7 @@ def watch(
     /,
     *,
     every: a.AllBatches = False,
-    to: a.To = a.DEFAULT_TARGET,
+    to: a.To = None,
     output: a.Output = "text",
 ) -> int:
     """Follow a batch to its end, through restarts of the mill.
@@ -60,17 +59,20 @@ def watch(
     """
     from imagemill.cli.watching import watch_all_command, watch_command
 
-    return int(watch_all_command(to, output == "json") if every else watch_command(batch, to, output == "json"))
+    if batch and every:
+        raise CommandError("Say one batch or --all, not both.")
+    as_json = output == "json"
+    return int(watch_all_command(to, as_json) if every else watch_command(batch, to, as_json))
 
 
-def list_(*, limit: a.Limit = 20, to: a.To = a.DEFAULT_TARGET, output: a.Output = "text") -> int:
+def list_(*, limit: a.Limit = 20, to: a.To = None, output: a.Output = "text") -> int:
     """List the batches, newest first."""
     from imagemill.cli.listing import list_command
 
     return int(list_command(limit, to, output == "json"))
 
 
-def get(batch: a.BatchName, /, *, to: a.To = a.DEFAULT_TARGET, output: a.Output = "text") -> int:
+def get(batch: a.BatchName, /, *, to: a.To = None, output: a.Output = "text") -> int:
     """Show one batch."""
     from imagemill.cli.listing import get_command
 
@@ -84,7 +86,7 @@ def items(
     state: a.States = (),
     error: a.ErrorCodes = (),
     limit: a.Limit = 0,
-    to: a.To = a.DEFAULT_TARGET,
+    to: a.To = None,
     output: a.Output = "text",
 ) -> int:
     """List the items of a batch in the order of its list, with what became of each."""
@@ -93,28 +95,28 @@ def items(
     return int(items_command(batch, state, error, limit, to, output == "json"))
 
 
-def report(batch: a.BatchName, /, *, to: a.To = a.DEFAULT_TARGET, output: a.Output = "text") -> int:
+def report(batch: a.BatchName, /, *, to: a.To = None, output: a.Output = "text") -> int:
     """Say in figures what has become of a batch, at any time."""
     from imagemill.cli.listing import report_command
 
     return int(report_command(batch, to, output == "json"))
 
 
-def pause(batch: a.BatchName, /, *, to: a.To = a.DEFAULT_TARGET, output: a.Output = "text") -> int:
+def pause(batch: a.BatchName, /, *, to: a.To = None, output: a.Output = "text") -> int:
     """Take up no more items of a batch; what is in flight ends."""
     from imagemill.cli.control import pause_command
 
     return int(pause_command(batch, to, output == "json"))
 
 
-def resume(batch: a.BatchName, /, *, to: a.To = a.DEFAULT_TARGET, output: a.Output = "text") -> int:
+def resume(batch: a.BatchName, /, *, to: a.To = None, output: a.Output = "text") -> int:
     """Let a paused batch go on."""
     from imagemill.cli.control import resume_command
 
     return int(resume_command(batch, to, output == "json"))
 
 
-def cancel(batch: a.BatchName, /, *, to: a.To = a.DEFAULT_TARGET, output: a.Output = "text") -> int:
+def cancel(batch: a.BatchName, /, *, to: a.To = None, output: a.Output = "text") -> int:
     """Give a batch up for good; what is finished stays."""
     from imagemill.cli.control import cancel_command
 
@@ -126,7 +128,7 @@ def retry(
     /,
     *,
     error: a.ErrorCodes = (),
-    to: a.To = a.DEFAULT_TARGET,
+    to: a.To = None,
     output: a.Output = "text",
 ) -> int:
     """Try failed items of a batch again, all or those with some error codes."""

@@ -8,7 +8,7 @@ from cyclopts.exceptions import RepeatArgumentError, UnusedCliTokensError
 _MISSING = {
     "--out": "Say where the results go: -o pictures.",
     "batch": "Say which batch: imagemill list shows them.",
-    "--shell": "Say for which shell: bash, zsh or fish.",
+    "SHELL": "Say for which shell: bash, zsh or fish.",
 }
 
 

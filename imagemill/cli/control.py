@@ -16,23 +16,23 @@ from imagemill.v1.batch_pb2 import Batch
 LONGEST_NAME = 80
 
 
-def pause_command(word: str, to: str, as_json: bool) -> ExitCode:
+def pause_command(word: str, to: str | None, as_json: bool) -> ExitCode:
     """Take up no more items of a batch."""
     return _change(word, to, as_json, MillClient.pause, "is paused; what is in flight ends, resume takes up the rest")
 
 
-def resume_command(word: str, to: str, as_json: bool) -> ExitCode:
+def resume_command(word: str, to: str | None, as_json: bool) -> ExitCode:
     """Let a paused batch go on."""
     return _change(word, to, as_json, MillClient.resume, "is at work")
 
 
-def cancel_command(word: str, to: str, as_json: bool) -> ExitCode:
+def cancel_command(word: str, to: str | None, as_json: bool) -> ExitCode:
     """Give a batch up."""
     return _change(word, to, as_json, MillClient.cancel, "is given up; what is finished stays")
 
 
 def _change(
-    word: str, to: str, as_json: bool, call: Callable[[MillClient, Batch], Awaitable[Batch]], meaning: str
+    word: str, to: str | None, as_json: bool, call: Callable[[MillClient, Batch], Awaitable[Batch]], meaning: str
 ) -> ExitCode:
     async def work(client: MillClient) -> Batch:
         return await call(client, await find_batch(client, word))
@@ -45,7 +45,7 @@ def _change(
     return ExitCode.OK
 
 
-def retry_command(word: str, codes: Sequence[str], to: str, as_json: bool) -> ExitCode:
+def retry_command(word: str, codes: Sequence[str], to: str | None, as_json: bool) -> ExitCode:
     """Try failed items again."""
     for code in codes:
         check_code(code)

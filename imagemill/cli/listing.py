@@ -38,7 +38,7 @@ _BATCHES = (
 )
 
 
-def list_command(limit: int, to: str, as_json: bool) -> ExitCode:
+def list_command(limit: int, to: str | None, as_json: bool) -> ExitCode:
     """List batches, newest first."""
     _check_limit(limit)
 
@@ -78,7 +78,7 @@ def _batch_row(batch: Batch, now: float) -> list[str]:
     ]
 
 
-def get_command(word: str, to: str, as_json: bool) -> ExitCode:
+def get_command(word: str, to: str | None, as_json: bool) -> ExitCode:
     """Show one batch."""
     batch = ask(to, lambda client: find_batch(client, word))
     if as_json:
@@ -109,7 +109,7 @@ def _moment(batch: Batch, field: str) -> str:
 
 
 def items_command(
-    word: str, states: Sequence[str], codes: Sequence[str], limit: int, to: str, as_json: bool
+    word: str, states: Sequence[str], codes: Sequence[str], limit: int, to: str | None, as_json: bool
 ) -> ExitCode:
     """List items in input order, as they come: a batch may have millions."""
     _check_limit(limit)
@@ -153,7 +153,7 @@ def _item_lines(item: Item) -> str:
     return f"{line}\n{'':8}{readable(item.failure.message, LONGEST_TEXT)}" if item.failure.message else line
 
 
-def report_command(word: str, to: str, as_json: bool) -> ExitCode:
+def report_command(word: str, to: str | None, as_json: bool) -> ExitCode:
     """Show what has become of a batch."""
 
     async def work(client: MillClient) -> None:

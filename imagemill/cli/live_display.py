@@ -21,6 +21,8 @@ DRAWS_PER_SECOND = 5
 
 LONGEST_SHOWN = 200
 """Characters of a foreign text; no terminal shows more of it."""
+LEAST_FOR_MESSAGES = 72
+"""Columns of a terminal below which a failure's sentence is left out."""
 
 
 def can_move_cursor(stream: TextIO) -> bool:
@@ -75,7 +77,7 @@ def drawing(progress: RunProgress) -> RenderableType:
     failures = progress.failures.copy()
     parts: list[RenderableType] = [_bar(progress), _counts(progress)]
     if failures:
-        parts += [Text("last failures", style="dim"), _failures(list(failures))]
+        parts += [Text("last failures", style="dim"), _Failures(list(failures))]
     return Group(*parts)
 
 
@@ -133,17 +135,28 @@ class _Row:
         yield line
 
 
-def _failures(items: list[Item]) -> RenderableType:
-    table = Table.grid(padding=(0, 2, 0, 0), expand=True)
-    # Index and code are never shortened; source and message share what is left.
-    table.add_column(style="dim", no_wrap=True, min_width=6)
-    table.add_column(style="red", no_wrap=True, min_width=max(len(item.failure.code) for item in items))
-    table.add_column(no_wrap=True, ratio=2)
-    table.add_column(style="dim", no_wrap=True, overflow="ellipsis", ratio=3)
-    for item in items:
-        source, message = _EndOf(readable(item.source, LONGEST_SHOWN)), readable(item.failure.message, LONGEST_SHOWN)
-        table.add_row(Text(f"{item.index:06d}"), Text(item.failure.code), source, Text(message))
-    return table
+class _Failures:
+    """The last failures, a line each; where there is no room for a sentence, the code has to do."""
+
+    def __init__(self, items: list[Item]) -> None:
+        self._items = items
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        with_message = options.max_width >= LEAST_FOR_MESSAGES
+        table = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        # Index and code are never shortened; source and message share what is left.
+        table.add_column(style="dim", no_wrap=True, min_width=6)
+        table.add_column(style="red", no_wrap=True, min_width=max(len(item.failure.code) for item in self._items))
+        table.add_column(no_wrap=True, ratio=2)
+        if with_message:
+            table.add_column(style="dim", no_wrap=True, overflow="ellipsis", ratio=3)
+        for item in self._items:
+            # The drawing would take its time with a URL of a megabyte, and no terminal shows more of it.
+            source = _EndOf(readable(item.source[-LONGEST_SHOWN:], LONGEST_SHOWN))
+            row: list[RenderableType] = [Text(f"{item.index:06d}"), Text(item.failure.code), source]
+            message = Text(readable(item.failure.message, LONGEST_SHOWN))
+            table.add_row(*row, *([message] if with_message else []))
+        yield table
 
 
 class _EndOf:

@@ -64,7 +64,7 @@ async def open_server(options: UpOptions) -> AsyncIterator[ServingMill]:
         CommandError: what `open_embedded` raises, and when the address can't be listened on.
     """
     async with _opened(
-        options.settings, options.state_folder, options.listen, folder=options.data, option="--data"
+        options.settings, options.state_folder, options.settings.values.listen, folder=options.data, option="--data"
     ) as mill:
         yield mill
 
@@ -77,7 +77,7 @@ async def _opened(
 
     live = LiveSettings[MillSettings](told)
     # The processes come up while this one reads the rest of the mill, which takes as long.
-    pool = RenderPool(PoolSettings(children=told.values.children)).begin()
+    pool = RenderPool(PoolSettings.of(told.values)).begin()
     # Heavy: whoever only asks for help must not wait for it.
     from imagemill.embedded import (
         AddressUnusable,
@@ -91,7 +91,7 @@ async def _opened(
     # All is imported and stays: from here on there is garbage, and only new things need be searched for it.
     gc.freeze()
     gc.enable()
-    settings = EmbeddedSettings.of(home, told.values, listen)
+    settings = EmbeddedSettings(home, told.values, listen)
     try:
         with live.values.followed_by(lambda values: set_level(values.log_level)):
             async with open_mill(settings, pool, live) as mill:

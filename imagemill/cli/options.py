@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,8 +10,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from imagemill.cli.exits import CommandError
-from imagemill.settings.groups import BatchSettings, MillSettings, RunSettings
+from imagemill.settings.groups import Calling, RunSettings, SubmitSettings, UpSettings
 from imagemill.settings.loading import Resolved, Sources, load
+from imagemill.settings.origins import Given, Layer, Origin
 from imagemill.settings.problems import SettingsError
 
 T = TypeVar("T")
@@ -62,8 +64,10 @@ class RunOptions(MillOptions):
 class UpOptions(MillOptions):
     """What `imagemill up` is asked for."""
 
-    data: Path
-    listen: str
+    @property
+    def data(self) -> Path:
+        """The folder for everything the mill keeps."""
+        return self.settings.values.data or _data_home()
 
     @property
     def state_folder(self) -> Path:
@@ -85,9 +89,9 @@ class UpOptions(MillOptions):
         _ = self.settings
 
     @cached_property
-    def settings(self) -> Resolved[MillSettings]:
+    def settings(self) -> Resolved[UpSettings]:
         """The settings, and where each comes from; found when they are first asked for. Raises `CommandError`."""
-        return load_settings(MillSettings, self.told)
+        return load_settings(UpSettings, self.told)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +99,6 @@ class SubmitOptions:
     """What `imagemill submit` is asked for."""
 
     sources: tuple[str, ...]
-    to: str
     told: Sources = Sources()
     name: str = ""
     priority: int = 10
@@ -113,9 +116,9 @@ class SubmitOptions:
         check_range("--priority", self.priority, 1, 100, "weight against other batches")
 
     @cached_property
-    def values(self) -> BatchSettings:
-        """The settings of the new batch. Raises `CommandError`."""
-        return load_settings(BatchSettings, self.told).values
+    def values(self) -> SubmitSettings:
+        """The settings of the new batch, and where its mill is. Raises `CommandError`."""
+        return load_settings(SubmitSettings, self.told).values
 
 
 def check_range(option: str, value: float, lowest: int, highest: int, meaning: str) -> None:
@@ -135,7 +138,37 @@ def refuse_unknown_options(command: str, sources: Sequence[str]) -> None:
     # A lone hyphen is standard input, so the parser lets words with a hyphen through to here.
     for source in sources:
         if source.startswith("-") and source != "-":
-            raise CommandError(f"Unknown option {source}; imagemill {command} --help lists them all.")
+            option = source.partition("=")[0]
+            meant = _nearest_option(command, option)
+            raise CommandError(f"Unknown option {option}.{meant} imagemill {command} --help lists them all.")
+
+
+def _nearest_option(command: str, option: str) -> str:
+    # Here, not above: only a mistake needs them, and the parser's module is built on this one.
+    from difflib import get_close_matches
+
+    from imagemill.cli.app import app
+
+    arguments = app[command].assemble_argument_collection()
+    near = get_close_matches(option, [spelling for argument in arguments for spelling in argument.names], n=1)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+def mill_at(to: str | None) -> str:
+    """Return where the mill is: as `--to` says, else as the settings do. Raises `CommandError`."""
+    said = () if to is None else (Given("to", to, Origin(Layer.COMMAND_LINE, "--to")),)
+    return load_settings(Calling, Sources(said)).values.to
+
+
+def to_reach(mill: str) -> str:
+    """Return the words by which another command reaches the same mill; none when it looks there by itself."""
+    return "" if mill == mill_at(None) else f" --to {mill}"
+
+
+def _data_home() -> Path:
+    # The XDG Base Directory Specification: a relative path is to be ignored.
+    given = Path(os.environ.get("XDG_DATA_HOME", ""))
+    return (given if given.is_absolute() else Path.home() / ".local" / "share") / "imagemill"
 
 
 def load_settings(group: type[T], told: Sources) -> Resolved[T]:

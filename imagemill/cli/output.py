@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import sys
 from typing import TextIO
+
+PLAIN = "imagemill-plain"
+"""How a stream writes what its encoding lacks: our own signs as their likes in ASCII, all else as question marks."""
+_LIKES = {"·": "-", "…": ".", "━": "-", "╸": "-", "╺": " "}
+
+
+def _in_plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_LIKES.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error(PLAIN, _in_plain)
 
 
 class LastingStream(io.TextIOBase):

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from typing import Protocol
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -28,6 +28,8 @@ ROWS = 20
 """Batches drawn at most; more would leave the screen."""
 ENDED_SHOWN = 5
 LONGEST_NAME = 30
+LEAST_FOR_BARS = 72
+"""Columns of a terminal below which a line has its names and figures only."""
 
 
 class Overview(Protocol):
@@ -140,18 +142,31 @@ def overview(working: list[Batch], ended: list[Batch]) -> RenderableType:
     """Draw batches; called by the drawing thread while changes come in."""
     if not working and not ended:
         return Text("No batch is at work. Ctrl-C leaves.", style="dim")
-    table = Table.grid(padding=(0, 2, 0, 0), expand=True)
-    table.add_column(no_wrap=True, overflow="ellipsis", ratio=2)
-    table.add_column(no_wrap=True)
-    table.add_column(ratio=2, min_width=8)
-    for _ in range(3):
-        table.add_column(no_wrap=True, justify="right")
-    for batch in [*ended, *working[: ROWS - len(ended)]]:
-        table.add_row(*_row(batch))
-    parts: list[RenderableType] = [table]
+    parts: list[RenderableType] = [_Rows([*ended, *working[: ROWS - len(ended)]])]
     if len(working) > 1:
         parts.append(Text(progress_of(working), style="dim", no_wrap=True, overflow="ellipsis"))
     return Group(*parts)
+
+
+class _Rows:
+    """A line for each batch; a narrow terminal has no room for bars and times beside the names."""
+
+    def __init__(self, batches: list[Batch]) -> None:
+        self._batches = batches
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        narrow = options.max_width < LEAST_FOR_BARS
+        table = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        table.add_column(no_wrap=True, overflow="ellipsis", ratio=2)
+        table.add_column(no_wrap=True)
+        if not narrow:
+            table.add_column(ratio=2, min_width=8)
+        for _ in range(2 if narrow else 3):
+            table.add_column(no_wrap=True, justify="right")
+        for batch in self._batches:
+            name, state, bar, figures, failed, left = _row(batch)
+            table.add_row(*((name, state, figures, failed) if narrow else (name, state, bar, figures, failed, left)))
+        yield table
 
 
 def _row(batch: Batch) -> list[RenderableType]:

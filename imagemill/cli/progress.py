@@ -52,8 +52,8 @@ class RunProgress:
 
     @property
     def eta_s(self) -> float | None:
-        """Seconds that the rest will take; None while that cannot be told."""
-        return self.counts.eta.ToTimedelta().total_seconds() if self.counts.HasField("eta") else None
+        """Seconds that the rest will take, one at least; None while that cannot be told."""
+        return max(self.counts.eta.ToTimedelta().total_seconds(), 1.0) if self.counts.HasField("eta") else None
 
 
 def done(counts: Progress) -> int:

@@ -12,6 +12,7 @@ from typing import TypeVar
 import grpc
 
 from imagemill.cli.exits import CommandError, ExitCode
+from imagemill.cli.options import mill_at
 from imagemill.client import MillClient, MillError, MillUnreachable
 from imagemill.v1.batch_pb2 import Batch
 
@@ -20,7 +21,6 @@ T = TypeVar("T")
 NAMES_TOLD = 5
 """Batches named when a beginning fits several."""
 
-_TARGET = re.compile(r"unix:\S+|(?:\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):\d{1,5}")
 _BATCH_ID = re.compile(r"[a-z0-9-]{1,64}")
 
 _OPTION_OF_FIELD = {
@@ -40,15 +40,15 @@ _REFUSALS = {
 """What the mill answers to a question that can't be answered as it is; all else is trouble of its own."""
 
 
-def ask(to: str, work: Callable[[MillClient], Awaitable[T]]) -> T:
-    """Do `work` with a client of the mill at `to`, and return what it gives.
+def ask(to: str | None, work: Callable[[MillClient], Awaitable[T]]) -> T:
+    """Do `work` with a client of the mill at `to`, where the settings say if None, and return what it gives.
 
     Raises:
         CommandError: no mill answers there, or it refuses.
     """
-    check_target(to)
+    mill = mill_at(to)
     begin_work()
-    return asyncio.run(asked(to, work))
+    return asyncio.run(asked(mill, work))
 
 
 def begin_work() -> None:
@@ -61,18 +61,12 @@ def begin_work() -> None:
 
 
 async def asked(to: str, work: Callable[[MillClient], Awaitable[T]], patience_s: float = 0.0) -> T:
-    """Do what `ask` does; `patience_s` is how long the mill may be away."""
+    """Do what `ask` does, at a given address; `patience_s` is how long the mill may be away."""
     try:
         async with MillClient(to, patience_s=patience_s) as client:
             return await work(client)
     except MillError as error:
         raise as_command_error(error, to) from error
-
-
-def check_target(to: str) -> None:
-    """Refuse what is no address. Raises `CommandError`."""
-    if not _TARGET.fullmatch(to):
-        raise CommandError(f"--to {to}: this is no address; write one like 127.0.0.1:50051 or unix:/run/mill.sock.")
 
 
 def as_command_error(error: MillError, to: str) -> CommandError:

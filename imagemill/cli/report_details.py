@@ -69,9 +69,13 @@ def _attempts(report: BatchReport) -> str:
         return ""
     tries = report.tries
     return (
-        f"{report.attempts_per_success:.2f} per success; {tries.retries:,} retries, "
-        f"{tries.quick_retries:,} quick ones inside a download"
+        f"{report.attempts_per_success:.2f} per success; {_number(tries.retries, 'retry', 'retries')}, "
+        f"{_number(tries.quick_retries, 'quick one', 'quick ones')} inside a download"
     )
+
+
+def _number(count: int, one: str, more: str) -> str:
+    return f"{count:,} {one if count == 1 else more}"
 
 
 def _pictures(report: BatchReport) -> str:
@@ -80,7 +84,7 @@ def _pictures(report: BatchReport) -> str:
         return ""
     text = f"{_amount(traffic.rendered_bytes)} made"
     if traffic.HasField("rendered_ratio"):
-        text += f", {traffic.rendered_ratio:.0%} of the originals"
+        text += f", {traffic.rendered_ratio * 100:.0f} % of the originals"
     if traffic.saved_bytes:
         text += f"; {_amount(traffic.saved_bytes)} of it shared with duplicates"
     return text

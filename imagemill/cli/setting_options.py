@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter, Token
 
 from imagemill.settings.declaring import Setting, settings_of
-from imagemill.settings.groups import BatchSettings, MillSettings, RunSettings
+from imagemill.settings.groups import RunSettings, SubmitSettings, UpSettings
 from imagemill.settings.kinds import Flag, Networks
 from imagemill.settings.loading import Sources
 from imagemill.settings.origins import Given, Layer, Origin
@@ -62,6 +62,7 @@ def _options_of(group: type) -> Callable[[type[SettingOptions]], type[SettingOpt
     columns: list[tuple[str, Any, Any]] = [
         (name, Annotated[_type_of(setting), _parameter(name, setting)], None)
         for name, setting in settings_of(group).items()
+        if setting.options
     ]
     columns += [("settings", SettingsPath, None), ("profile", ProfileName, None)]
 
@@ -108,11 +109,11 @@ class RunWords(SettingOptions):
     """What is said of the settings of `run`."""
 
 
-@_options_of(MillSettings)
-class MillWords(SettingOptions):
+@_options_of(UpSettings)
+class UpWords(SettingOptions):
     """What is said of the settings of `up`."""
 
 
-@_options_of(BatchSettings)
-class BatchWords(SettingOptions):
+@_options_of(SubmitSettings)
+class SubmitWords(SettingOptions):
     """What is said of the settings of `submit`."""

@@ -72,7 +72,7 @@ def show(
   imagemill settings set downloads=20 per_host=4
   imagemill settings set log_level=debug --to 127.0.0.1:50051""",
 )
-def set_(*assignments: Assignments, to: a.To = a.DEFAULT_TARGET, output: a.Output = "text") -> int:
+def set_(*assignments: Assignments, to: a.To = None, output: a.Output = "text") -> int:
     """Change settings of a running mill, all or none of them.
 
     They stay changed until the mill ends; what is to last goes into a settings file.

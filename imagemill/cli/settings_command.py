@@ -35,13 +35,13 @@ def show_command(group: str, told: Sources, as_json: bool) -> ExitCode:
     return ExitCode.OK
 
 
-def show_remote_command(to: str, as_json: bool) -> ExitCode:
+def show_remote_command(to: str | None, as_json: bool) -> ExitCode:
     """Show the settings of a running mill."""
     _print(_ask(to, {}), as_json)
     return ExitCode.OK
 
 
-def set_command(assignments: Sequence[str], to: str, as_json: bool) -> ExitCode:
+def set_command(assignments: Sequence[str], to: str | None, as_json: bool) -> ExitCode:
     """Change settings of a running mill, and show what they are now."""
     _print(_ask(to, _values(assignments)), as_json)
     return ExitCode.OK
@@ -61,23 +61,24 @@ def _values(assignments: Sequence[str]) -> dict[str, str]:
     return values
 
 
-def _ask(to: str, values: Mapping[str, str]) -> list[Record]:
+def _ask(to: str | None, values: Mapping[str, str]) -> list[Record]:
     """Change `values` in the mill at `to` and return those; without any, return all that it has."""
-    from imagemill.cli.remote import as_command_error, check_target
+    from imagemill.cli.options import mill_at
+    from imagemill.cli.remote import as_command_error
     from imagemill.client import MillError
     from imagemill.client.settings import SettingsClient
 
     async def work() -> list[Record]:
-        async with SettingsClient(to) as client:
+        async with SettingsClient(mill) as client:
             told = await client.update(values) if values else await client.list_settings()
         return [_record_of_message(each) for each in told]
 
-    check_target(to)
+    mill = mill_at(to)
     try:
         return asyncio.run(work())
     except MillError as error:
         if not error.fields:
-            raise as_command_error(error, to) from error
+            raise as_command_error(error, mill) from error
         problems = (_problem(field, problem, values) for field, problem in error.fields.items())
         raise CommandError("\n".join(problems)) from error
 

@@ -23,7 +23,7 @@ from imagemill.cli.printing import print_json, print_text
 from imagemill.cli.progress import RunProgress, counts_text
 from imagemill.cli.recipe_files import RecipeFileError, load_recipe
 from imagemill.cli.records import batch_details
-from imagemill.cli.remote import asked, begin_work, check_target
+from imagemill.cli.remote import asked, begin_work
 from imagemill.cli.sources import Digest, SourceList, Survey, open_sources, survey
 from imagemill.cli.watching import follow, left, shown
 from imagemill.client import MillClient, MillError
@@ -83,7 +83,6 @@ def submit_command(options: SubmitOptions) -> ExitCode:
 
 def _submit(options: SubmitOptions, display: Display) -> ExitCode:
     options.check()
-    check_target(options.to)
     try:
         recipe = load_recipe(options.values.recipe)
     except RecipeFileError as error:
@@ -100,10 +99,10 @@ async def _handed_in(order: Order, display: Display) -> ExitCode:
 
     def words() -> str:
         if progress.batch.name:
-            return left(progress.batch)
+            return left(progress.batch, order.options.values.to)
         return "Stopped before all was handed in. The same command takes it up again."
 
-    work = asked(order.options.to, lambda client: _work(order, client, display, progress))
+    work = asked(order.options.values.to, lambda client: _work(order, client, display, progress))
     return await interruptible(work, display.stop, words)
 
 
@@ -118,7 +117,7 @@ async def _work(order: Order, client: MillClient, display: Display, progress: Ru
     progress.batch = batch
     if options.watch:
         display.say(batch.name)
-        return await follow(client, batch, display, progress, as_json=options.json)
+        return await follow(client, batch, display, progress, options.values.to, as_json=options.json)
     if options.json:
         print_json(batch_details(batch), indent=2)
     else:
@@ -156,7 +155,7 @@ async def _send(order: Order, display: Display, progress: RunProgress) -> Batch:
         progress.sent = sent
         display.sent()
 
-    async with MillClient(options.to, patience_s=PATIENCE_S) as client:
+    async with MillClient(options.values.to, patience_s=PATIENCE_S) as client:
         return await client.submit(
             order.items(),
             recipe=order.recipe.to_mapping(),

@@ -10,7 +10,6 @@ import time
 from typing import NoReturn
 
 from imagemill import __version__
-from imagemill.cli.arguments import DEFAULT_TARGET
 from imagemill.cli.bulletin import Bulletin
 from imagemill.cli.exits import CommandError, ExitCode
 from imagemill.cli.gallery import Gallery
@@ -20,6 +19,7 @@ from imagemill.cli.mill import ServingMill, alongside, open_server
 from imagemill.cli.options import UpOptions
 from imagemill.cli.output import tell, tell_error
 from imagemill.client import MillClient
+from imagemill.settings.groups import DEFAULT_TARGET
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +96,8 @@ def _banner(options: UpOptions, mill: ServingMill) -> str:
 
 
 def _is_local(target: str) -> bool:
+    if target.startswith("unix:"):
+        return True
     host = target.rpartition(":")[0].removeprefix("[").removesuffix("]")
     try:
         return ipaddress.ip_address(host).is_loopback

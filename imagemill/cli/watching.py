@@ -10,10 +10,11 @@ from imagemill.cli.bulletin import FINAL
 from imagemill.cli.display import Display, open_display
 from imagemill.cli.exits import CommandError, ExitCode
 from imagemill.cli.interrupts import interruptible
+from imagemill.cli.options import mill_at, to_reach
 from imagemill.cli.output import tell_error
 from imagemill.cli.overview import Overview, open_overview
 from imagemill.cli.progress import RunProgress
-from imagemill.cli.remote import asked, begin_work, check_target, find_batch, id_of
+from imagemill.cli.remote import asked, begin_work, find_batch, id_of
 from imagemill.cli.summary import batch_end
 from imagemill.client import MillClient
 from imagemill.v1.batch_pb2 import Batch
@@ -22,7 +23,7 @@ GIVE_UP_AFTER_S = 600.0
 """How long the mill may be away while it is watched, in seconds."""
 
 
-def watch_command(word: str, to: str, as_json: bool) -> ExitCode:
+def watch_command(word: str, to: str | None, as_json: bool) -> ExitCode:
     """Follow one batch to its end."""
     display = open_display(as_json=as_json, quiet=False, verbose=False, lasting=False)
     return shown(display, lambda: _watch(word, to, as_json, display))
@@ -43,26 +44,28 @@ def shown(display: Display, work: Callable[[], ExitCode]) -> ExitCode:
     return code
 
 
-def _watch(word: str, to: str, as_json: bool, display: Display) -> ExitCode:
+def _watch(word: str, to: str | None, as_json: bool, display: Display) -> ExitCode:
     if not word:
         raise CommandError("Say which batch: imagemill list shows them, and --all follows every one.")
-    check_target(to)
-    progress = RunProgress(expected=0)
+    progress, mill = RunProgress(expected=0), mill_at(to)
 
     async def work(client: MillClient) -> ExitCode:
         batch = await find_batch(client, word)
         progress.batch = batch
         display.start(progress)
-        return await follow(client, batch, display, progress, as_json=as_json)
+        return await follow(client, batch, display, progress, mill, as_json=as_json)
 
     begin_work()
-    return asyncio.run(interruptible(asked(to, work), display.stop, lambda: left(progress.batch)))
+    return asyncio.run(interruptible(asked(mill, work), display.stop, lambda: left(progress.batch, mill)))
 
 
 async def follow(
-    client: MillClient, batch: Batch, display: Display, progress: RunProgress, *, as_json: bool
+    client: MillClient, batch: Batch, display: Display, progress: RunProgress, mill: str, *, as_json: bool
 ) -> ExitCode:
-    """Show a batch until it has ended, then what became of it; the exit code says whether all went well."""
+    """Show a batch until it has ended, then what became of it; the exit code says whether all went well.
+
+    `mill` is the address that the client asks.
+    """
     absence = Absence(tell_error if as_json else display.say)
     updates = client.watch(
         batch, view="items" if as_json else "failures", give_up_after_s=GIVE_UP_AFTER_S, on_away=absence.begins
@@ -74,16 +77,16 @@ async def follow(
             display.updated(update)
     report = await client.report(batch)
     display.stop()
-    display.say(batch_end(report))
+    display.say(batch_end(report, to_reach(mill)))
     counts = report.batch.progress
     return ExitCode.SOME_FAILED if counts.failed or counts.cancelled else ExitCode.OK
 
 
-def left(batch: Batch) -> str:
-    """Say that a batch goes on though nobody looks."""
+def left(batch: Batch, mill: str) -> str:
+    """Say that a batch goes on though nobody looks, and how to follow it again at the mill of that address."""
     if not batch.name:
         return "Stopped."
-    return f"Left {batch.name}; the mill works on. To follow it again: imagemill watch {id_of(batch)}"
+    return f"Left {batch.name}; the mill works on. To follow it again: imagemill watch {id_of(batch)}{to_reach(mill)}"
 
 
 class Absence:
@@ -106,13 +109,13 @@ class Absence:
             self._say("The mill is back.")
 
 
-def watch_all_command(to: str, as_json: bool) -> ExitCode:
+def watch_all_command(to: str | None, as_json: bool) -> ExitCode:
     """Follow every batch until the command is stopped."""
-    check_target(to)
+    mill = mill_at(to)
     begin_work()
     overview = open_overview(as_json=as_json)
     try:
-        work = asked(to, lambda client: _follow_all(client, overview, tell_error if as_json else overview.say))
+        work = asked(mill, lambda client: _follow_all(client, overview, tell_error if as_json else overview.say))
         return asyncio.run(interruptible(work, overview.stop, lambda: "Left; the mill works on."))
     finally:
         overview.stop()

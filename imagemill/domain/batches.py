@@ -80,6 +80,7 @@ class Batch:
     labels: Mapping[str, str] = field(default_factory=dict)
     priority: int = 10
     keep_originals: bool = False
+    keep_undecodable: bool = False
     revision: int = 0
     counts: Counts = field(default_factory=Counts)
     downloaded_bytes: int = 0
@@ -90,6 +91,8 @@ class Batch:
     active_s: float = 0.0
     """Time worked on it: gaps longer than `LONGEST_GAP_S` between changes count as that much."""
     changed_at: float = 0.0
+    swept: bool = False
+    """Whether everything in the blob store that none of its rows speaks of has been deleted, after its end."""
 
     def touch(self, now: float) -> None:
         """Book the time since the last change as worked."""
@@ -111,6 +114,7 @@ class Batch:
         cancelled = self.state is BatchState.CANCELLING
         self.state = BatchState.CANCELLED if cancelled else BatchState.COMPLETED
         self.finished_at = now
+        self.swept = False
         self.revision += 1
 
 

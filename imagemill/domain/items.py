@@ -9,10 +9,10 @@ order. A retry is a new attempt of the same row.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
-from imagemill.domain.failures import Failure, FailureCode
+from imagemill.domain.failures import FAMILY_OF, Failure, FailureCode, Family
 
 
 class State(IntEnum):
@@ -54,6 +54,10 @@ class Original:
     warnings: tuple[str, ...] = ()
     key: str = ""
     """The key in the blob store; empty unless originals are kept."""
+    tries: int = 0
+    """Tries of the download that brought it, quick retries included."""
+    undecodable_key: str = ""
+    """The key under which its bytes were put aside because they can't be decoded; empty if they weren't."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +74,15 @@ class Render:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """How long the parts of an attempt took, in milliseconds."""
+    """How long the parts of an attempt took, in milliseconds; 0 for a part that did not take place."""
 
     download_ms: float = 0.0
     decode_ms: float = 0.0
     resize_ms: float = 0.0
     encode_ms: float = 0.0
     store_ms: float = 0.0
+    cpu_ms: float = 0.0
+    """CPU time of decoding, resizing and encoding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +145,21 @@ class ItemRow:
     finished_at: float | None
 
 
+SUSPECT_CLAIMS = 3
+"""An item claimed this often in one attempt may be what stops its workers: it travels alone, and it is announced before
+it is begun."""
+
 MAX_CLAIMS = 10
 """An item that was started and not heard of again this often takes its workers down; it fails."""
 
 ABANDONED = Failure(
     FailureCode.ABANDONED,
     f"The item was taken up {MAX_CLAIMS} times and its worker was never heard of again; it may be what stops them.",
+)
+
+UNDELIVERABLE = Failure(
+    FailureCode.ABANDONED,
+    "The queues gave the item up after several deliveries: whoever took it up was not heard of again.",
 )
 
 _LOST_ORIGINAL = Failure(
@@ -177,9 +192,13 @@ def _is_late(head: Head, event: ItemEvent) -> bool:
 
 def facts_after(head: Head, event: ItemEvent) -> Facts:
     """The facts to store with a head that `advance` returned for the event."""
+    facts = event.facts
     if event.outside_budget and head.state is State.FAILED:
-        return Facts(failure=_LOST_ORIGINAL)
-    return event.facts
+        return Facts(failure=facts.failure or _LOST_ORIGINAL)
+    if head.state is State.PENDING and facts.failure and FAMILY_OF[facts.failure.code] is Family.CONTENT:
+        # Bytes that came wrong are not rendered again: they are downloaded again.
+        return replace(facts, original=None)
+    return facts
 
 
 def reduce_events(events: Iterable[ItemEvent]) -> dict[tuple[str, int], ItemEvent]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from imagemill.domain.sources import stem_of
 
-_EXTENSIONS = {"jpeg": "jpg"}
+_EXTENSIONS = {"jpeg": "jpg", "tiff": "tif"}
+UNDECODABLE = "undecodable"
+"""The folder of what could not be decoded, in that folder."""
 
 
 def picture_name(index: int, source: str, variant: str, format_: str) -> str:
@@ -15,3 +17,11 @@ def picture_name(index: int, source: str, variant: str, format_: str) -> str:
     included, treats specially; in UTF-8 it has at most 170 bytes.
     """
     return f"{index:06d}-{stem_of(source)}-{variant}.{_EXTENSIONS.get(format_, format_)}"
+
+
+def undecodable_name(index: int, source: str, format_: str) -> str:
+    """Name what was put aside, relative to the folder of the pictures: `undecodable/000012-red-boat.heic`.
+
+    The extension says what the bytes are, as far as is known; never what the source's name claims.
+    """
+    return f"{UNDECODABLE}/{index:06d}-{stem_of(source)}.{_EXTENSIONS.get(format_, format_) or 'bin'}"

@@ -246,7 +246,9 @@ class _Fields:
         # Compared as it is: a whole number may be larger than any float.
         if isinstance(value, int | float) and not isinstance(value, bool) and 0.0 < value <= LARGEST_SCALE:
             return float(value)
-        self.note(name, f"{quoted(value)} is not a number above 0, up to {LARGEST_SCALE:g}; 0.5 halves width and height")
+        self.note(
+            name, f"{quoted(value)} is not a number above 0, up to {LARGEST_SCALE:g}; 0.5 halves width and height"
+        )
         return None
 
     def colour(self, name: str) -> str | None:

@@ -19,7 +19,7 @@ class RetryPolicy:
     jitter: float = 0.25
     """The share of the delay that chance may add or take, so that a host's failures don't return in step."""
     longest_s: float = 3600.0
-    """The longest `Retry-After` that is waited for, in seconds; a host that asks for more is a failure."""
+    """The longest pause, in seconds; a host that asks for more (`Retry-After`) is a failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,5 +56,6 @@ def decide(policy: RetryPolicy, attempt: int, error: BaseException, chance: floa
     if attempt >= policy.retries or retry_after > policy.longest_s:
         return GiveUp(failure)
     spread = 1.0 + policy.jitter * (2.0 * chance - 1.0)
+    delay = min(policy.delay_s * policy.factor**attempt * spread, policy.longest_s)
     # The other side's wish is a floor: chance may lengthen it, never shorten it.
-    return TryAgain(max(policy.delay_s * policy.factor**attempt * spread, retry_after), failure)
+    return TryAgain(max(delay, retry_after), failure)

@@ -60,14 +60,18 @@ def allow_files(number: int) -> None:
 
 @contextmanager
 def socket_target(home: Path, name: str) -> Iterator[str]:
-    """The gRPC target of a unix socket in the folder, however long the folder's path is."""
+    """The gRPC target of a unix socket in the folder, however long the folder's path is, and though it be no text."""
     path = home / f"{name}.sock"
     path.unlink(missing_ok=True)
     folder = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        short = len(os.fsencode(path.absolute())) <= LONGEST_SOCKET_PATH
-        # The kernel's limit is on the path as it is given; through the open folder it is short.
-        yield f"unix:{path.absolute()}" if short else f"unix:/proc/self/fd/{folder}/{name}.sock"
+        # The kernel takes short paths only, as they are given, and gRPC only text; through the open folder it is both.
+        yield f"unix:{path.absolute()}" if _fits(path) else f"unix:/proc/self/fd/{folder}/{name}.sock"
     finally:
         os.close(folder)
         path.unlink(missing_ok=True)
+
+
+def _fits(socket: Path) -> bool:
+    path = os.fsencode(socket.absolute())
+    return len(path) <= LONGEST_SOCKET_PATH and path.decode(errors="ignore").encode() == path

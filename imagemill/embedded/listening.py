@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from pathlib import Path
 
 _REASONS = {
     errno.EADDRINUSE: "something else listens there, perhaps another mill",
@@ -18,10 +19,13 @@ class AddressUnusable(Exception):
 
 
 def free_address(listen: str) -> str:
-    """Return `listen`, `host:port` or `[host]:port`, when it can be listened on; port 0 becomes a free one.
+    """Return `listen` when it can be listened on; port 0 becomes a free one.
 
+    It is `host:port`, `[host]:port` or `unix:path`.
     Raises `AddressUnusable`, also for what is no address.
     """
+    if listen.startswith("unix:"):
+        return _free_socket(listen)
     host, _, port = listen.rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
     if not bare or not (port.isascii() and port.isdecimal() and int(port) <= 65535) or (":" in bare and bare == host):
@@ -40,3 +44,21 @@ def free_address(listen: str) -> str:
     except OSError as error:
         reason = _REASONS.get(error.errno or 0) or os.strerror(error.errno or errno.EIO)
         raise AddressUnusable(f"{listen} can't be listened on: {reason}.") from error
+
+
+def _free_socket(listen: str) -> str:
+    """Return the address of a socket that nobody listens on; one that a mill left behind is taken over."""
+    path = Path(listen.removeprefix("unix:"))
+    try:
+        if not path.parent.is_dir():
+            raise AddressUnusable(f"{listen} can't be listened on: there is no folder {path.parent}.")
+        if path.exists() and not path.is_socket():
+            raise AddressUnusable(f"{listen} can't be listened on: the file there is no socket.")
+        with socket.socket(socket.AF_UNIX) as trial:
+            trial.connect(str(path))
+    except (FileNotFoundError, ConnectionRefusedError):
+        return listen
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else "its path is too long"
+        raise AddressUnusable(f"{listen} can't be listened on: {reason}.") from error
+    raise AddressUnusable(f"{listen} can't be listened on: {_REASONS[errno.EADDRINUSE]}.")

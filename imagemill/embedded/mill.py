@@ -17,11 +17,11 @@ import processor_svc.service
 import storage_svc.service
 from imagemill.embedded.folder import StateUnreadable, allow_files, locked_folder, socket_target
 from imagemill.embedded.listening import free_address
-from imagemill.embedded.memory import share_arenas
 from imagemill.embedded.settings import EmbeddedSettings
 from imagemill.embedded.tuning import Tuning
 from imagemill.ports.blobs import Blobs, PooledOriginals
 from imagemill.ports.records import Records, RecordsUnavailable
+from imagemill.runtime.memory import share_arenas
 from imagemill.runtime.serving import Serving, dial
 from imagemill.runtime.settings_api import SettingsApi
 from imagemill.settings.groups import MillSettings
@@ -158,6 +158,7 @@ async def _open_state(settings: EmbeddedSettings, stack: AsyncExitStack) -> tupl
     try:
         records = await open_records(f"sqlite:///{home.absolute()}/mill.db", survive_power_loss=power)
         blobs = open_blobs(f"file://{home.absolute()}", survive_power_loss=power)
+        stack.callback(blobs.close)
         originals = stack.enter_context(open_originals(blobs, home / "slots", settings.slots))
     except (RecordsUnavailable, OSError) as error:
         raise StateUnreadable(f"The mill's state in {home} can't be used: {error}.") from error

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
-from ipaddress import ip_network
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from downloader_svc.settings import DownloaderSettings
 from gateway.settings import GatewaySettings
-from imagemill.settings.groups import Downloading, MillSettings
+from imagemill.settings.groups import MillSettings
 from processor_svc.pool import PoolSettings
 from processor_svc.settings import ProcessorSettings
 
@@ -24,56 +22,25 @@ class EmbeddedSettings:
 
     home: Path
     """The folder of the mill's own state."""
+    values: MillSettings = MillSettings()
+    """What it is told."""
     listen: str = ""
     """Where the API is served, `host:port`; when empty, only on a socket in the folder."""
-    allow_nets: tuple[str, ...] = ()
-    """Private networks that may be dialled, such as `10.0.0.0/8`."""
-    downloads: int = 50
-    """Downloads at the same time."""
-    per_host: int = 8
-    """Connections to one host at the same time; a list from a single host is bound by it."""
-    timeout_s: float = 30.0
-    """Seconds for one whole download."""
-    retries: int = 3
-    """Attempts after the first, through the queue."""
-    children: int | None = None
-    """Rendering processes; one per core when None."""
-    durability: Literal["process", "power"] = "process"
-    """What stored pictures and records survive: the death of any process, or also a power loss."""
-    reflection: bool = True
-    """Whether generic clients can ask for the descriptions of the API."""
-
-    @classmethod
-    def of(cls, home: Path, values: MillSettings, listen: str = "") -> EmbeddedSettings:
-        """Return the settings of a mill in the folder `home` that is told `values`."""
-        return cls(
-            home=home,
-            listen=listen,
-            allow_nets=tuple(map(str, values.allow_nets)),
-            children=values.children,
-            durability=values.durability,
-            reflection=values.reflection,
-        ).retuned(values)
-
-    def retuned(self, values: MillSettings) -> EmbeddedSettings:
-        """Return these settings with those of `values` that may change while the mill runs."""
-        return replace(
-            self,
-            downloads=values.downloads,
-            per_host=values.per_host,
-            timeout_s=values.timeout_s,
-            retries=values.retries,
-        )
 
     @property
     def survive_power_loss(self) -> bool:
         """Whether everything is synced to the disk before it counts."""
-        return self.durability == "power"
+        return self.values.durability == "power"
+
+    @property
+    def reflection(self) -> bool:
+        """Whether generic clients can ask for the descriptions of the API."""
+        return self.values.reflection
 
     @property
     def slots(self) -> int:
         """Places for originals: enough for all downloads and as many waiting to be rendered."""
-        return self.downloads + 2 * (self.children or os.cpu_count() or 1) + 32
+        return self._held + 32
 
     @property
     def files(self) -> int:
@@ -83,24 +50,22 @@ class EmbeddedSettings:
 
     def gateway(self, listen: str, storage_target: str) -> GatewaySettings:
         """The gateway's settings: a window of twice what the workers hold, so that none of them idles."""
-        held = self.downloads + 2 * (self.children or os.cpu_count() or 1)
-        return GatewaySettings(listen, storage_target, least_window=2 * held, reflection=self.reflection)
+        return GatewaySettings(listen, storage_target, least_window=2 * self._held)
 
     def downloader(self, storage_target: str) -> DownloaderSettings:
-        """The downloader's settings. Raises `ValueError` for a network that is none."""
-        told = Downloading(
-            downloads=self.downloads,
-            per_host=self.per_host,
-            timeout_s=self.timeout_s,
-            allow_nets=tuple(ip_network(net) for net in self.allow_nets),
-        )
-        return DownloaderSettings.of(storage_target, told, self.retries)
+        """The downloader's settings."""
+        return DownloaderSettings.of(storage_target, self.values, self.values.retry_policy)
 
     def processor(self, storage_target: str) -> ProcessorSettings:
         """The processor's settings."""
-        return ProcessorSettings.of(storage_target, self.retries)
+        return ProcessorSettings.of(storage_target, self.values, self.values.retry_policy)
 
     @property
     def pool(self) -> PoolSettings:
         """The rendering processes' settings."""
-        return PoolSettings(children=self.children)
+        return PoolSettings.of(self.values)
+
+    @property
+    def _held(self) -> int:
+        """Items that the workers hold at most: all downloads, and for each rendering process the next one too."""
+        return self.values.downloads + 2 * (self.values.children or os.cpu_count() or 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from imagemill.embedded.folder import MachineTooSmall, allow_files
 from imagemill.embedded.settings import EmbeddedSettings
 from imagemill.ports.blobs import PooledOriginals
@@ -22,7 +24,7 @@ class Tuning:
 
     def follow(self, values: MillSettings) -> None:
         """Tell the services what has changed. Raises `ChangeRefused` for more than the machine allows."""
-        changed = self._settings.retuned(values)
+        changed = replace(self._settings, values=values)
         try:
             allow_files(changed.files)
             # More places than are used do no harm; they stay if something further on refuses the change.

@@ -62,10 +62,9 @@ class GuardedClient:
             # Reading some hundred certificates takes longer than a short list over http.
             _session(settings, self._names),
             cache(_trusting_authorities) if tls is None else lambda: tls,
+            _timeout(settings),
         )
-        self._headers = httpx.Headers(
-            {"User-Agent": settings.user_agent, "Accept": "image/*", "Accept-Encoding": "gzip, deflate"}
-        )
+        self._headers = _headers(settings)
 
     async def __aenter__(self) -> Self:
         return self
@@ -76,12 +75,15 @@ class GuardedClient:
         await self.aclose()
 
     def retune(self, settings: HttpSettings) -> None:
-        """Follow changed settings: deadlines, numbers of connections and the least throughput, from now on.
+        """Follow changed settings from the next request on.
 
-        The networks that may be dialled, and what connections are made with, stay as they were at the start.
+        The networks that may be dialled, look-ups of names and what idle connections are kept for stay as they were
+        at the start.
         """
         self._turns.resize(settings.connections, settings.connections_per_host)
         self._idle.limit = settings.idle_hosts
+        self._headers = _headers(settings)
+        self._transport.timeout = _timeout(settings)
         self.settings = replace(settings, allow_nets=self.settings.allow_nets)
 
     async def aclose(self) -> None:
@@ -145,17 +147,23 @@ def _session(settings: HttpSettings, names: RememberedNames) -> aiohttp.ClientSe
         keepalive_timeout=settings.keepalive_s,
         limit=0,  # Turns counts them
     )
-    # No total: the deadline is the caller's. `connect` covers lookup, connection and handshake together.
-    timeout = aiohttp.ClientTimeout(total=None, connect=settings.connect_timeout_s, sock_read=settings.read_timeout_s)
     return aiohttp.ClientSession(
         connector=connector,
-        timeout=timeout,
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,
         max_line_size=settings.max_header_bytes,
         max_field_size=settings.max_header_bytes,
     )
+
+
+def _timeout(settings: HttpSettings) -> aiohttp.ClientTimeout:
+    # No total: the deadline is the caller's. `connect` covers lookup, connection and handshake together.
+    return aiohttp.ClientTimeout(total=None, connect=settings.connect_timeout_s, sock_read=settings.read_timeout_s)
+
+
+def _headers(settings: HttpSettings) -> httpx.Headers:
+    return httpx.Headers({"User-Agent": settings.user_agent, "Accept": "image/*", "Accept-Encoding": "gzip, deflate"})
 
 
 def _trusting_authorities() -> ssl.SSLContext:

@@ -26,10 +26,14 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     All errors are `PipelineError`s.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, tls: Callable[[], ssl.SSLContext]) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, tls: Callable[[], ssl.SSLContext], timeout: aiohttp.ClientTimeout
+    ) -> None:
         """`tls` says whom to trust; it is asked for each request over https, and for no other."""
         self._session = session
         self._tls = tls
+        self.timeout = timeout
+        """The patience of requests that begin from now on."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send `request` and return the answer as soon as its headers are there."""
@@ -43,6 +47,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 ssl=self._tls() if request.url.scheme == "https" else True,
                 allow_redirects=False,
                 skip_auto_headers=_AUTOMATIC_HEADERS,
+                timeout=self.timeout,
             )
         except FOREIGN_ERRORS as error:
             raise connect_failure(error, host) from error

@@ -58,6 +58,9 @@ class Blobs(Protocol):
     async def delete_prefix(self, prefix: str) -> None:
         """Delete everything whose key begins with `prefix` (O4)."""
 
+    def close(self) -> None:
+        """Remove what is left of scratch files; nothing may be written any more."""
+
 
 class BlobsUnavailable(PartUnavailable):
     """The store of blobs can't be reached, read or written."""

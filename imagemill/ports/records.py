@@ -10,19 +10,21 @@ R4  Every change of an item that a reader could see carries a revision above all
 R5  Due items come in the order of their due time, then of their index, never one that another claim holds.
 R6  A unit whose caller is cancelled is rolled back and holds nothing: the next one goes on at once.
 R7  Pages neither repeat nor leave out a row that did not change in between.
+R8  A tally is of one moment: its sums are those of the batch's counters, whatever is written meanwhile.
 
 Times are seconds since the epoch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from imagemill.domain.batches import Batch
 from imagemill.domain.failures import Failure
+from imagemill.domain.figures import Figures, Hosts
 from imagemill.domain.items import Facts, Head, ItemRow, Original, State
 from imagemill.ports.unavailable import PartUnavailable
 
@@ -61,6 +63,8 @@ class DueItem:
     head: Head
     original: Original | None
     """What an earlier claim has stored durably; None when the item must be downloaded."""
+    download_ms: float = 0.0
+    """How long its download took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +86,12 @@ class Twin:
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
-    """Percentiles of a duration in milliseconds."""
+class Tally:
+    """A batch, and the figures that its final items add up to at the same moment."""
 
-    p50: float
-    p90: float
-    p99: float
-    max: float
+    batch: Batch
+    items: Figures
+    hosts: Hosts
 
 
 class Unit(Protocol):
@@ -145,13 +148,25 @@ class Unit(Protocol):
     async def release(self, batch_id: str, *, epoch: str, other_epochs: bool, now: float) -> int:
         """Make items in flight due at once: those of the epoch, handed back uncounted, or those of all others."""
 
+    async def enter_epoch(self, epoch: str, now: float) -> None:
+        """Remember an epoch, until there is a later one, also while nothing is claimed in it."""
+
+    async def latest_epoch(self) -> str:
+        """The latest epoch that was entered or that anything was claimed in; empty when there is none."""
+
+    async def digests_in_flight(self, batch_id: str, digests: Collection[str]) -> set[str]:
+        """Those of the digests that items in flight are known by."""
+
+    async def digests_known(self, batch_id: str, digests: Collection[str]) -> set[str]:
+        """Those of the digests that any item is known by; reads every row of the batch."""
+
     async def failed_items(
         self, batch_id: str, after: int, limit: int, codes: Collection[str]
     ) -> dict[int, tuple[Head, int]]:
         """Failed items that can be tried again, by index above `after`: their heads and their originals' bytes."""
 
-    async def open_items(self, batch_id: str, limit: int) -> dict[int, Head]:
-        """Items not final, by index."""
+    async def open_items(self, batch_id: str, limit: int) -> dict[int, tuple[Head, int]]:
+        """Items not final, by index: their heads and their originals' bytes."""
 
 
 class View(Protocol):
@@ -162,6 +177,15 @@ class View(Protocol):
 
     async def batches(self, client_id: str, before: tuple[float, str] | None, limit: int) -> list[Batch]:
         """Batches, newest first, after the one with this creation time and id; all clients' when empty."""
+
+    async def batches_at_work(self, client_id: str, ended_since: float) -> list[Batch]:
+        """Batches that have not ended, and those that ended at a moment or after it, newest first.
+
+        Those of all clients when `client_id` is empty. What ended before costs nothing.
+        """
+
+    async def unswept_batches(self, limit: int) -> list[Batch]:
+        """Final batches that are not `swept`, in the order of their ends."""
 
     async def items(
         self, batch_id: str, after: int, limit: int, states: Collection[State] = (), codes: Collection[str] = ()
@@ -176,17 +200,8 @@ class View(Protocol):
     async def twin(self, batch_id: str, sha256: str) -> ItemRow | None:
         """The first succeeded item with these bytes."""
 
-    async def error_counts(self, batch_id: str) -> list[tuple[str, int]]:
-        """Failed items by code, most frequent first."""
-
-    async def format_counts(self, batch_id: str) -> Mapping[str, int]:
-        """Succeeded items by the original's format."""
-
-    async def attempts_per_success(self, batch_id: str) -> float:
-        """Mean attempts of succeeded items; 0 when there are none."""
-
-    async def spread(self, batch_id: str, duration: str) -> Spread | None:
-        """Percentiles over succeeded items of `download_ms`, `decode_ms`, `resize_ms`, `encode_ms` or `store_ms`."""
+    async def tally(self, batch_id: str) -> Tally | None:
+        """A batch in figures; reads every row, in flat memory (R8)."""
 
 
 class Records(View, Protocol):
@@ -194,6 +209,9 @@ class Records(View, Protocol):
 
     def write(self) -> AbstractAsyncContextManager[Unit]:
         """Open a unit; raises `RecordsUnavailable` when the database is away."""
+
+    async def check(self) -> None:
+        """See whether it can be used now, its tables too. Raises `RecordsUnavailable` that says why not."""
 
     async def close(self) -> None:
         """Let go of the database."""

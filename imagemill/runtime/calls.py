@@ -15,6 +15,7 @@ import grpc
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from imagemill.ports.unavailable import PartUnavailable
+from imagemill.runtime.logs import Seldom
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,8 @@ _AWAY = CallError(
     "PART_UNAVAILABLE",
     "A part of the mill can't be used for the moment, or its disk is full; its log says which. Try again later.",
 )
+
+_away = Seldom()
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -142,7 +145,9 @@ async def _refuse(context: Context, error: Exception, method: str) -> NoReturn:
     if isinstance(error, grpc.aio.AioRpcError):
         await _pass_on(context, error, method)
     if isinstance(error, PartUnavailable):
-        log.warning("%s could not be answered: %s.", method, error)
+        # Whoever asks again and again, as a gateway does for work, would fill the log.
+        if _away.is_due(f"{method} {error}"):
+            log.warning("%s could not be answered: %s.", method, error)
         error = _AWAY
     if not isinstance(error, CallError):
         log.error("An unforeseen error in %s.", method, exc_info=error)

@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import NoReturn, Protocol, TypeVar
 
 import grpc
@@ -19,6 +20,8 @@ from imagemill.ports.unavailable import PartUnavailable
 
 log = logging.getLogger(__name__)
 
+STORAGE, GATEWAY = "imagemill.v1.StorageService", "imagemill.v1.BatchService"
+"""The services that others need, by their full names."""
 LOOK_S = 1.0
 """How long after an answer a part is asked again, in seconds."""
 ANSWER_S = 5.0
@@ -49,19 +52,27 @@ class Parts:
         """Look at a part from now on; `name` is how people call it."""
         self._checks[name] = check
 
-    async def opened(self, name: str, open_part: Callable[[], CheckedT | Awaitable[CheckedT]]) -> CheckedT:
-        """Open a part, waiting for it as long as it is away, and look at it from then on."""
-        while True:
+    async def opened(
+        self, name: str, open_part: Callable[[], CheckedT | Awaitable[CheckedT]], stop: asyncio.Event
+    ) -> CheckedT | None:
+        """Open a part, waiting for it as long as it is away, and look at it from then on.
+
+        None when `stop` is set before that.
+        """
+        while not stop.is_set():
             try:
                 part = open_part()
                 opened: CheckedT = await part if inspect.isawaitable(part) else part
-                break
             except (PartUnavailable, OSError) as error:
                 self._is_away(name, _words(error))
                 self.need(name, _away_still(_words(error)))
-                await asyncio.sleep(LOOK_S)
-        self.need(name, opened.check)
-        return opened
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_S):
+                        await stop.wait()
+            else:
+                self.need(name, opened.check)
+                return opened
+        return None
 
     async def watch(self, tell: Callable[[bool], Awaitable[None]]) -> NoReturn:
         """Look at all parts again and again, and tell each time whether all of them are there."""
@@ -91,14 +102,16 @@ class Parts:
         self._away[name] = why
 
 
-def storage_answers(channel: grpc.aio.Channel, target: str) -> Check:
-    """Whether the storage service is there with all that it needs itself."""
+def service_answers(channel: grpc.aio.Channel, target: str, service: str) -> Check:
+    """Whether a service of the mill is there, with all that it needs itself; `service` is its full name."""
     stub = health_pb2_grpc.HealthStub(channel)
 
     async def check() -> None:
         try:
-            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=ANSWER_S)
+            answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=ANSWER_S)
         except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                raise PartUnavailable(f"what answers at {target} is another service") from error
             raise PartUnavailable(f"nothing answers at {target} ({error.code().name})") from error
         if answer.status != health_pb2.HealthCheckResponse.SERVING:
             raise PartUnavailable(f"it answers at {target}, but lacks a part itself; its log says which")

@@ -7,6 +7,7 @@ import logging
 import sys
 import threading
 import time
+from collections.abc import Callable
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,6 +44,23 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
+
+
+class Seldom:
+    """Says when something that happens again and again is worth another line."""
+
+    def __init__(self, every_s: float = 30.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._every_s = every_s
+        self._clock = clock
+        self._told: dict[str, float] = {}
+
+    def is_due(self, text: str) -> bool:
+        """Whether a line has not been told for a while; it counts as told then."""
+        now = self._clock()
+        self._told = {known: at for known, at in self._told.items() if now - at < self._every_s}
+        is_new = text not in self._told
+        self._told.setdefault(text, now)
+        return is_new
 
 
 def start_logging(path: Path | None, *, to_stderr: bool, level: str = "info", form: str = "text") -> None:

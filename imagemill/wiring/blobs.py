@@ -20,8 +20,13 @@ def open_blobs(url: str, *, survive_power_loss: bool = False) -> Blobs:
     raise ValueError(f"{scheme!r} is no blob store; use file:///FOLDER")
 
 
+def shared_originals(blobs: Blobs) -> Originals:
+    """Places for originals that several processes share: the blob store."""
+    return KeptOriginals(blobs)
+
+
 @contextmanager
-def open_originals(blobs: Blobs, folder: Path, slots: int) -> Iterator[Originals]:
+def open_originals(blobs: Blobs, folder: Path, slots: int) -> Iterator[LocalOriginals]:
     """Places for originals in one process tree: reused slots in `folder`, and the blob store for those to keep."""
     reused = SlotOriginals(folder, slots)
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from imagemill.adapters.sql.revisions import Migrated
 from imagemill.adapters.sql.sqlite import migrate_sqlite, open_sqlite
-from imagemill.ports.records import Records
+from imagemill.ports.records import Records, RecordsUnavailable
 
 POSTGRES = ("postgresql", "postgres")
 CONNECTIONS = 4
@@ -39,6 +39,17 @@ async def await_records(url: str, *, connections: int = CONNECTIONS) -> Records:
 
         return PostgresRecords(url, connections)
     return await open_sqlite(_file(url))
+
+
+async def check_records(url: str) -> None:
+    """See whether a store is there with this version's tables; it is neither made nor changed.
+
+    Raises `ValueError` for a URL that is none, `RecordsUnavailable` that says what is wrong.
+    """
+    if url.partition(":")[0] not in POSTGRES and not _file(url).exists():
+        raise RecordsUnavailable(f"there is no file {_file(url)} yet; the storage service makes it")
+    records = await open_records(url, connections=1)
+    await records.close()
 
 
 async def migrate_records(url: str) -> Migrated:

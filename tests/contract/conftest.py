@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
@@ -28,9 +27,7 @@ from imagemill.ports.blobs import Blobs, Originals
 from imagemill.ports.broker import Broker, Queue
 from imagemill.ports.changes import Changes
 from imagemill.ports.records import Records
-from tests.support.postgres_node import URL_VARIABLE as DATABASE_URL_VARIABLE
-from tests.support.postgres_node import PostgresNode, own_schema, run_apart, run_sql
-from tests.support.rabbitmq_node import URL_VARIABLE, RabbitNode
+from tests.support.postgres_node import own_schema, run_apart, run_sql
 
 
 @asynccontextmanager
@@ -40,7 +37,7 @@ async def memory_broker(request: pytest.FixtureRequest) -> AsyncIterator[Broker]
 
 @asynccontextmanager
 async def rabbitmq_broker(request: pytest.FixtureRequest) -> AsyncIterator[Broker]:
-    url = os.environ.get(URL_VARIABLE) or request.getfixturevalue("rabbitmq_node").url
+    url = request.getfixturevalue("rabbitmq_server")
     async with open_rabbitmq(url) as opened:
         await opened.check()
         await purge(url)
@@ -137,32 +134,10 @@ async def broker(request: pytest.FixtureRequest) -> AsyncIterator[Broker]:
         yield opened
 
 
-@pytest.fixture(scope="session")
-def rabbitmq_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitNode]:
-    """A node for all tests of a run; one that harms it mends it."""
-    node = RabbitNode(tmp_path_factory.mktemp("rabbitmq"))
-    yield node
-    node.destroy()
-
-
 @pytest.fixture(params=RECORDS, ids=lambda opened: opened.__name__)
 async def records(request: pytest.FixtureRequest) -> AsyncIterator[Records]:
     async with request.param(request) as opened:
         yield opened
-
-
-@pytest.fixture(scope="session")
-def postgres_node() -> Iterator[PostgresNode]:
-    """A server for all tests of a run; one that harms it mends it."""
-    node = PostgresNode()
-    yield node
-    node.destroy()
-
-
-@pytest.fixture(scope="session")
-def postgres_server(request: pytest.FixtureRequest) -> str:
-    """The URL of a database: the one that is given, or one of this run's own server."""
-    return os.environ.get(DATABASE_URL_VARIABLE) or str(request.getfixturevalue("postgres_node").url())
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from imagemill.adapters.blobs import LocalBlobs
 from imagemill.domain.failures import FailureCode, PipelineError
-from imagemill.ports.blobs import Blobs, Originals
+from imagemill.ports.blobs import Blobs, BlobsUnavailable, Originals
 from tests.contract.conftest import Lodging
 from tests.support.builders import digest
 
@@ -46,6 +47,52 @@ def test_o1_an_adopted_file_is_the_blob_and_gone_from_where_it_was(blobs: Blobs)
     assert blobs.local_path(KEY).read_bytes() == b"picture"
     assert not path.exists()
     assert blobs.contains([KEY])
+
+
+async def test_deleted_keys_are_gone_and_missing_ones_no_trouble(blobs: Blobs) -> None:
+    other = KEY.replace("fit", "other")
+    store(blobs, KEY, b"picture")
+    store(blobs, other, b"picture")
+
+    await blobs.delete([KEY, KEY.replace("fit", "never-there")])
+
+    assert list(blobs.keys("batches/")) == [other]
+
+
+async def test_a_check_leaves_nothing_behind(blobs: Blobs) -> None:
+    await blobs.check()
+
+    assert list(blobs.keys("batches/")) == []
+
+
+def test_o8_another_process_that_begins_touches_nothing_that_is_being_written(tmp_path: Path) -> None:
+    first = LocalBlobs(tmp_path)
+    path = first.scratch()
+    path.write_bytes(b"half a pic")
+
+    second = LocalBlobs(tmp_path)
+
+    assert path.read_bytes() == b"half a pic"
+    assert second.scratch() != first.scratch()
+
+
+def test_o8_what_a_dead_process_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    dead = LocalBlobs(tmp_path)
+    path = dead.scratch()
+    path.write_bytes(b"half a pic")
+    del dead
+
+    LocalBlobs(tmp_path)
+
+    assert not path.parent.exists()
+
+
+async def test_a_store_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path)
+    shutil.rmtree(tmp_path / "scratch")
+
+    with pytest.raises(BlobsUnavailable, match="can't be written"):
+        await blobs.check()
 
 
 def test_o1_there_is_no_blob_before_it_is_adopted(blobs: Blobs) -> None:

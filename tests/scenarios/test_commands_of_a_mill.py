@@ -248,7 +248,7 @@ def test_leaving_a_watch_leaves_the_batch_at_work(mill: ServingMill) -> None:
     watch.send(signal.SIGINT)
     ended = watch.ended(5.0)
 
-    sentence = "Left batches/stuck-1; the mill works on. To follow it again: imagemill watch stuck-1"
+    sentence = f"Left batches/stuck-1; the mill works on. To follow it again: imagemill watch stuck-1 --to {mill.to}"
     assert (ended.code, ended.err) == (130, f"imagemill: {sentence}\n")
     assert json.loads(ended.out.splitlines()[-1]) == {"type": "end", "exit_code": 130, "error": sentence}
     assert json.loads(mill.ask("get", "stuck-1", "-o", "json").out)["state"] == "ACTIVE"

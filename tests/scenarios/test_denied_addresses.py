@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from ipaddress import ip_network
 from pathlib import Path
 from unittest import mock
 
@@ -17,6 +18,7 @@ import pytest
 
 from imagemill.embedded import EmbeddedSettings, open_mill
 from imagemill.runtime.serving import dial
+from imagemill.settings.groups import MillSettings
 from imagemill.v1.batch_pb2 import Batch, Item
 from imagemill.v1.batch_service_pb2_grpc import BatchServiceStub
 from tests.support import pictures
@@ -93,7 +95,8 @@ async def server(fence: Fence) -> AsyncIterator[PictureServer]:
 
 @asynccontextmanager
 async def opened(home: Path, server: PictureServer, *allowed: str) -> AsyncIterator[Desk]:
-    settings = EmbeddedSettings(home, allow_nets=allowed, downloads=8, retries=2, children=1)
+    nets = tuple(map(ip_network, allowed))
+    settings = EmbeddedSettings(home, MillSettings(allow_nets=nets, downloads=8, retries=2, children=1))
     async with open_mill(settings) as mill, dial(mill.target) as channel, asyncio.timeout(60.0):
         yield Desk(BatchServiceStub(channel), channel, server)
 

@@ -60,7 +60,8 @@ MALFORMED = ["htp//127.0.0.1/typo.jpg", "not a url at all"]
 
 
 @pytest.fixture
-def mixed(house: House) -> House:
+def mixed(any_house: House) -> House:
+    house = any_house
     urls = [house.server.route(line.path, *line.replies) for line in LINES]
     house.write_list(["# a list as people keep them", "", *urls, *MALFORMED])
     return house
@@ -107,7 +108,8 @@ def test_the_report_adds_up_to_the_rows(mixed: House) -> None:
     assert report["success_rate"] == pytest.approx(succeeded / len(rows))
 
 
-def test_the_standard_recipe_makes_every_variant_of_every_picture(house: House) -> None:
+def test_the_standard_recipe_makes_every_variant_of_every_picture(any_house: House) -> None:
+    house = any_house
     house.write_list([house.server.route("/wide.jpg", picture(pictures.jpeg(1600, 800)))])
 
     ended = house.run("--recipe", "standard")

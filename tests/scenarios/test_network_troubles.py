@@ -15,6 +15,13 @@ from tests.support.trouble_world import World, authority_file, open_world
 from tests.support.troubles import JPEG, ODDITIES, QUICK, TROUBLES, Oddity, Trouble
 
 COMMAND = (sys.executable, "-m", "tests.scenarios.in_trouble")
+IMPATIENT = {
+    "IMAGEMILL_CONNECT_TIMEOUT_S": "1",
+    "IMAGEMILL_READ_TIMEOUT_S": "1.5",
+    "IMAGEMILL_THROUGHPUT_WINDOW_S": "2",
+    "IMAGEMILL_MIN_BYTES_PER_S": "1000",
+}
+"""Seconds where it would wait for ten."""
 MET = [trouble for trouble in TROUBLES if not trouble.by_the_clock]
 MALFORMED = {
     "htp://127.0.0.1/typo.jpg": "http",
@@ -45,6 +52,8 @@ def rows(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[lis
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(authority_file(world, folder)))
+        for name, value in IMPATIENT.items():
+            patch.setenv(name, value)
         options = ("--retries", "0", "--timeout", "9", "--concurrency", "200", "--per-host", "200")
         program = house.start(*options, command=COMMAND)
     try:

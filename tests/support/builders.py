@@ -47,7 +47,7 @@ def digest(content: int) -> str:
 def original(content: int = 0, *, key: str = "") -> Original:
     """The original with a certain content: equal numbers are equal bytes."""
     return Original(
-        sha256=digest(content), size_bytes=1000 + content, format="jpeg", http_status=200, width=40, height=30,
+        sha256=digest(content), size_bytes=1000 + content, format="jpeg", http_status=200, tries=3, width=40, height=30,
         mode="RGB", exif={"Make": "Lumen"}, warnings=("Its extension says png.",), key=key,
     )  # fmt: skip
 
@@ -56,7 +56,7 @@ def success(content: int = 0) -> Facts:
     """All that is known of an item with a certain content once it is rendered."""
     key = f"batches/b/renders/{digest(content)}/{RECIPE.fingerprint()}/fit-256.jpg"
     render = Render("fit-256", key, "jpeg", 256, 192, 9000)
-    return Facts(original=original(content), renders=(render,), timings=Timings(1.0, 2.0, 3.0, 4.0, 5.0))
+    return Facts(original=original(content), renders=(render,), timings=Timings(1.0, 2.0, 3.0, 4.0, 5.0, 6.0))
 
 
 def event(index: int, state: State, attempt: int = 0, *, facts: Facts | None = None, batch_id: str = "b") -> ItemEvent:

@@ -23,7 +23,7 @@ from tests.support.picture_server import PictureServer, serve_in_thread
 from tests.support.processes import Ended, Program
 
 COMMAND = (str(Path(sys.executable).with_name("imagemill")),)
-CHANGING = ("attempts", "download_ms", "decode_ms", "resize_ms", "encode_ms", "store_ms")
+CHANGING = ("attempts", "tries", "download_ms", "decode_ms", "resize_ms", "encode_ms", "store_ms")
 """Columns of the manifest that may differ between two runs of the same list."""
 
 

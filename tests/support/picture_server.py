@@ -13,9 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
 import ssl
+import struct
 import sys
 import threading
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -46,8 +49,13 @@ class Reply:
     endless: bool = False
     """Repeats the body for as long as the client reads."""
     chunked: bool = False
+    version: str = "HTTP/1.1"
     raw: bytes | None = None
     """Sent instead of all the above, then the connection is closed."""
+    silent: bool = False
+    """Sends nothing at all until the client goes or the server closes."""
+    reset: bool = False
+    """Closes with a reset instead of an end: what was not read by then is lost."""
 
 
 Script = Callable[[str], Reply]
@@ -95,9 +103,21 @@ def gzipped(body: bytes) -> Reply:
     return Reply(gzip.compress(body, mtime=0), headers={"Content-Type": "image/jpeg", "Content-Encoding": "gzip"})
 
 
+def deflated(body: bytes, *, raw: bool = False) -> Reply:
+    """Pack `body` as RFC 9110 has it, or `raw` as many servers do."""
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS if raw else zlib.MAX_WBITS)
+    packed = packer.compress(body) + packer.flush()
+    return Reply(packed, headers={"Content-Type": "image/jpeg", "Content-Encoding": "deflate"})
+
+
 def dropped() -> Reply:
     """Close the connection without an answer."""
     return Reply(raw=b"")
+
+
+def reset(body: bytes = b"", at: int | None = None) -> Reply:
+    """Break the connection: without an answer, or after `at` bytes of the body."""
+    return Reply(raw=b"", reset=True) if at is None else replace(cut(body, at), reset=True)
 
 
 class PictureServer:
@@ -119,6 +139,7 @@ class PictureServer:
         self._routes: dict[str, list[Reply]] = {}
         self._server: asyncio.Server | None = None
         self._visits: set[asyncio.Task[None]] = set()
+        self._idle: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._visit, self.host, self.port, ssl=self._tls, backlog=1024)
@@ -143,6 +164,12 @@ class PictureServer:
     def url(self, path: str, host: str | None = None) -> str:
         return f"{'https' if self._tls else 'http'}://{host or self.host}:{self.port}{path}"
 
+    async def close_idle(self) -> None:
+        """End every connection that is not being answered, as servers do with those that are idle for long."""
+        for writer in list(self._idle):
+            writer.close()
+            await writer.wait_closed()
+
     def _next(self, path: str) -> Reply:
         replies = self._routes.get(path)
         if not replies:
@@ -156,15 +183,17 @@ class PictureServer:
         self.connections += 1
         try:
             while await self._exchange(reader, writer):
-                pass
+                self._idle.add(writer)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, ssl.SSLError):
             pass  # the client left, or the server closes: both are what the test asked for
         finally:
             self._visits.discard(task)
+            self._idle.discard(writer)
             writer.transport.abort()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")
+        self._idle.discard(writer)
         line, *fields = head.decode("latin-1").split("\r\n")
         path = line.split(" ")[1]
         headers = {name.lower(): value.strip() for name, _, value in (row.partition(":") for row in fields if row)}
@@ -172,10 +201,15 @@ class PictureServer:
         self.heads[path].append(headers)
         self.open_now += 1
         self.open_most = max(self.open_most, self.open_now)
+        reply = self._next(path)
         try:
-            keep = await _answer(self._next(path), reader, writer)
+            keep = await _answer(reply, reader, writer)
         finally:
             self.open_now -= 1
+        if reply.reset:
+            await writer.drain()
+            _break(writer)
+            return False
         if not keep or headers.get("connection", "").lower() == "close":
             await _close(writer)
             return False
@@ -184,8 +218,11 @@ class PictureServer:
 
 async def _answer(reply: Reply, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
     """Send `reply`; return whether the connection may be used again."""
+    if reply.silent:
+        await reader.read()
+        return False
     if reply.raw is not None:
-        writer.write(reply.raw)
+        await _send(writer, reply.raw, reply.bytes_per_s)
         return False
     writer.write(_head(reply))
     body = reply.body
@@ -197,11 +234,13 @@ async def _answer(reply: Reply, reader: asyncio.StreamReader, writer: asyncio.St
         await _send(writer, _ENDLESS_PIECE, reply.bytes_per_s)
     if reply.stall_at is not None:
         await reader.read()
+    if reply.version != "HTTP/1.1":
+        return False
     return reply.cut_at is None and reply.stall_at is None and reply.content_length == -1
 
 
 def _head(reply: Reply) -> bytes:
-    rows = [f"HTTP/1.1 {reply.status} {_REASONS.get(reply.status, 'Status')}"]
+    rows = [f"{reply.version} {reply.status} {_REASONS.get(reply.status, 'Status')}"]
     rows += [f"{name}: {value}" for name, value in reply.headers.items()]
     if reply.chunked:
         rows.append("Transfer-Encoding: chunked")
@@ -218,6 +257,12 @@ async def _send(writer: asyncio.StreamWriter, body: bytes, bytes_per_s: float) -
         await writer.drain()
         if bytes_per_s:
             await asyncio.sleep(step / bytes_per_s)
+
+
+def _break(writer: asyncio.StreamWriter) -> None:
+    connection: socket.socket = writer.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +40,10 @@ class Ended:
 class Program:
     """A command at work, in a session and process group of its own."""
 
-    def __init__(self, command: Sequence[str], folder: Path, *, stdin: bytes = b"") -> None:
+    def __init__(
+        self, command: Sequence[str], folder: Path, *, stdin: bytes = b"", environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Start the command; `environment` is added to this process's own."""
         self._mark = uuid.uuid4().hex
         self._files = [folder / f"{self._mark}.{stream}" for stream in ("in", "out", "err")]
         self._files[0].write_bytes(stdin)
@@ -50,7 +53,7 @@ class Program:
                 stdin=given,
                 stdout=out,
                 stderr=err,
-                env={**os.environ, _MARK: self._mark},
+                env={**os.environ, **(environment or {}), _MARK: self._mark},
                 start_new_session=True,
             )
         self._since = time.monotonic()

@@ -57,6 +57,7 @@ batches = Table(
     Column("swept", Boolean, nullable=False, server_default=false()),
     Index("batches_by_age", "created_at", "id"),
     Index("batches_working", "state", "created_at"),
+    Index("batches_by_end", "finished_at"),
 )
 
 items = Table(

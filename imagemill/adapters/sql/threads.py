@@ -5,7 +5,8 @@ aiosqlite makes four of each, and each wakes two threads. A hop is always waited
 it would leave a statement at work on a connection that counts as idle.
 
 The short statements in between run where they are asked for. They take less than a hop, and far less than a thread
-that has to win the interpreter back at each row from a loop that is busy: about half the CPU of a unit, and of its time.
+that has to win the interpreter back at each row from a loop that is busy: about half the CPU of a unit, and of its
+time.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import ColumnElement, RowMapping, TextClause, and_, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, TextClause, and_, delete, func, insert, select, text, update
 
 from imagemill.adapters.sql.connection import Connection
 from imagemill.adapters.sql.rows import batch_from, batch_values, head_from, original_from, progress_values
@@ -17,6 +17,7 @@ from imagemill.ports.records import Claim, DueItem, Move, NewItem, Twin
 _WORKING = (BatchState.ACTIVE.value, BatchState.PAUSED.value, BatchState.CANCELLING.value)
 _CLAIM_KEPT_S = 60.0
 """How long an empty claim is remembered, so that a repeat of its call finds it; in seconds."""
+_ENTER = text("INSERT INTO claims (token, epoch, claimed_at) VALUES (:token, :epoch, :now) ON CONFLICT DO NOTHING")
 _DUE_COLUMNS = (
     items.c.idx, items.c.source, items.c.state, items.c.attempt, items.c.claims, items.c.sha256, items.c.size_bytes,
     items.c.format, items.c.width, items.c.height, items.c.mode, items.c.original_key, items.c.original_status,
@@ -125,7 +126,8 @@ class SqlUnit(ABC):
             await self._connection.change(statement, long=True)
             tokens = await self._connection.rows(select(items.c.claim_token).where(held).distinct(), long=True)
             held_tokens |= {row["claim_token"] for row in tokens}
-        old = delete(claims).where(claims.c.claimed_at < now - _CLAIM_KEPT_S, claims.c.token.not_in(held_tokens))
+        kept = held_tokens | {_entry_of(epoch)}
+        old = delete(claims).where(claims.c.claimed_at < now - _CLAIM_KEPT_S, claims.c.token.not_in(kept))
         await self._connection.change(old, long=True)
 
     async def release(self, batch_id: str, *, epoch: str, other_epochs: bool, now: float) -> int:
@@ -137,6 +139,11 @@ class SqlUnit(ABC):
         # What is handed back was never tried, so it must not count towards the claims after which an item is given up.
         values = {"due_at": now} if other_epochs else {"due_at": now, "claims": items.c.claims - 1}
         return await self._connection.change(statement.values(values), long=True)
+
+    async def enter_epoch(self, epoch: str, now: float) -> None:
+        """Remember an epoch by a claim that holds nothing."""
+        values = {"token": _entry_of(epoch), "epoch": epoch, "now": now}
+        await self._connection.change(_ENTER.bindparams(**values))
 
     async def latest_epoch(self) -> str:
         """The latest epoch of all claims that are remembered."""
@@ -177,6 +184,11 @@ class SqlUnit(ABC):
             rows = await self._connection.rows(query, long=True)
             found |= {row["idx"]: (head_from(row), row["size_bytes"] or 0) for row in rows}
         return found
+
+
+def _entry_of(epoch: str) -> str:
+    """The token of what remembers an epoch; no claim's, which are hexadecimal."""
+    return f"epoch {epoch}"
 
 
 def _due_item(row: RowMapping) -> DueItem:

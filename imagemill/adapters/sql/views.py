@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, func, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, and_, case, func, or_, select, tuple_
 
 from imagemill.adapters.sql.rows import batch_from, item_from
 from imagemill.adapters.sql.schema import SUCCEEDED, batches, items
@@ -46,6 +46,15 @@ class SqlView(ABC):
         if before:
             query = query.where(tuple_(batches.c.created_at, batches.c.id) < before)
         return await self._batches(query)
+
+    async def batches_at_work(self, client_id: str, ended_since: float) -> list[Batch]:
+        """Batches without an end, and those whose end is not before a moment: both by the index of ends."""
+        ended = batches.c.finished_at
+        query = select(batches).where(or_(ended.is_(None), ended >= ended_since))
+        if client_id:
+            query = query.where(batches.c.client_id == client_id)
+        # Sorted here: asked for an order, SQLite reads the whole index of that order.
+        return sorted(await self._batches(query), key=lambda batch: (batch.created_at, batch.id), reverse=True)
 
     async def unswept_batches(self, limit: int) -> list[Batch]:
         """Final batches that are not swept."""

@@ -10,6 +10,7 @@ from imagemill.cli.app import app, run_words
 from imagemill.cli.batch_commands import BATCH_COMMANDS
 from imagemill.cli.exits import ExitCode
 from imagemill.embedded import EmbeddedSettings
+from imagemill.settings.groups import MillSettings
 
 COMMANDS = ["run", "demo", "up", "completion", *(command.__name__.strip("_") for command, _ in BATCH_COMMANDS)]
 
@@ -42,10 +43,20 @@ def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["list", "--limit", "2", "--limit", "3"], "imagemill: --limit is given twice; once is enough."),
         (["get"], "imagemill: Say which batch: imagemill list shows them."),
         (["watch"], "imagemill: Say which batch: imagemill list shows them, and --all follows every one."),
+        (["watch", "urls-3f9a", "--all"], "imagemill: Say one batch or --all, not both."),
+        (
+            ["run", "urls.txt", "-o", "x", "--chidlren", "4"],
+            "imagemill: Unknown option --chidlren. Did you mean --children? imagemill run --help lists them all.",
+        ),
+        (
+            ["submit", "urls.txt", "--prio=4"],
+            "imagemill: Unknown option --prio. Did you mean --priority? imagemill submit --help lists them all.",
+        ),
+        (["submit", "urls.txt", "-q"], "imagemill: Unknown option -q. imagemill submit --help lists them all."),
         (["completion"], "imagemill: Say for which shell: bash, zsh or fish."),
         (["items", "a", "--state", "gone"], '"succeeded"'),
-        (["up", "--data", ""], "--data is empty"),
-        (["up", "--data", "d", "--listen", "50051"], "'50051' is no address; write it like 127.0.0.1:50051"),
+        (["up", "--data", ""], "--data '': give a folder"),
+        (["up", "--data", "d", "--listen", "50051"], "--listen 50051: this is no address; give host:port"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_a_sentence(
@@ -85,7 +96,7 @@ def test_each_option_is_explained_with_an_example(command: str) -> None:
 
 
 def test_the_connections_to_one_host_reach_the_downloader() -> None:
-    settings = EmbeddedSettings(home=Path("state"), downloads=300, per_host=200)
+    settings = EmbeddedSettings(Path("state"), MillSettings(downloads=300, per_host=200))
 
     http = settings.downloader("unix:storage").http
 
@@ -94,15 +105,19 @@ def test_the_connections_to_one_host_reach_the_downloader() -> None:
 
 
 def test_as_many_connections_to_one_host_as_allowed_find_a_place_among_all() -> None:
-    assert EmbeddedSettings(home=Path("state"), per_host=1000).downloader("unix:storage").http.connections >= 1000
+    settings = EmbeddedSettings(Path("state"), MillSettings(per_host=1000))
+
+    assert settings.downloader("unix:storage").http.connections >= 1000
 
 
 @pytest.mark.parametrize("per_host", [1, 8, 100, 1000])
 def test_the_files_that_a_mill_may_open_do_not_grow_with_hosts_times_connections(per_host: int) -> None:
-    assert EmbeddedSettings(home=Path("state"), per_host=per_host).files < 4096
+    assert EmbeddedSettings(Path("state"), MillSettings(per_host=per_host)).files < 4096
 
 
 def test_the_window_is_twice_what_the_workers_hold() -> None:
-    gateway = EmbeddedSettings(home=Path("state"), downloads=20, children=2).gateway("unix:mill", "unix:storage")
+    settings = EmbeddedSettings(Path("state"), MillSettings(downloads=20, children=2))
+
+    gateway = settings.gateway("unix:mill", "unix:storage")
 
     assert gateway.least_window == 2 * (20 + 2 * 2)

@@ -48,7 +48,7 @@ def test_the_header_is_the_documented_one(tmp_path: Path) -> None:
 
     assert (tmp_path / "manifest.csv").read_text() == (
         "index,source,state,error_code,error_message,http_status,attempts,tries,sha256,bytes,format,width,height,"
-        "duplicate_of,download_ms,decode_ms,resize_ms,encode_ms,store_ms,warnings,thumbnail\n"
+        "duplicate_of,download_ms,decode_ms,resize_ms,encode_ms,store_ms,warnings,undecodable,thumbnail\n"
     )
 
 
@@ -76,6 +76,7 @@ def test_a_succeeded_item_has_its_facts_and_pictures(tmp_path: Path) -> None:
         "encode_ms": "4.0",
         "store_ms": "5.0",
         "warnings": "animated: first frame used; no end",
+        "undecodable": "",
         "a": "000003-boat-a.jpg",
         "b": "000003-boat-b.webp",
     }

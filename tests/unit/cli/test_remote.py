@@ -6,7 +6,8 @@ import grpc
 import pytest
 
 from imagemill.cli.exits import CommandError, ExitCode
-from imagemill.cli.remote import as_command_error, check_target
+from imagemill.cli.options import mill_at
+from imagemill.cli.remote import as_command_error
 from imagemill.client import MillError, MillUnreachable
 
 
@@ -56,10 +57,10 @@ def test_each_refusal_has_its_words_and_its_exit_code(error: MillError, sentence
 
 @pytest.mark.parametrize("to", ["127.0.0.1:50051", "mill.example:1", "[::1]:50051", "unix:/run/mill.sock"])
 def test_an_address_is_taken(to: str) -> None:
-    check_target(to)
+    assert mill_at(to) == to
 
 
 @pytest.mark.parametrize("to", ["", "50051", "localhost", "::1:50051", "http://mill:50051", "a b:1", "mill:port"])
 def test_what_is_no_address_is_refused_before_anything_is_dialled(to: str) -> None:
     with pytest.raises(CommandError, match="this is no address"):
-        check_target(to)
+        mill_at(to)

@@ -61,7 +61,7 @@ def test_the_details_are_few_lines_that_fit_a_terminal() -> None:
         "Megapixels: 0.5 to 1: 3, from 50: 1",
         "Kilobytes:  below 10: 3",
         "Attempts:   1.25 per success; 50 retries, 7 quick ones inside a download",
-        "Pictures:   250.0 MB made, 25% of the originals; 1.0 MB of it shared with duplicates",
+        "Pictures:   250.0 MB made, 25 % of the originals; 1.0 MB of it shared with duplicates",
         "CPU:        12.3 s for rendering",
         "",
         "Milliseconds       mean      half   9 in 10  19 in 20 99 in 100   longest",
@@ -76,6 +76,13 @@ def test_the_details_are_few_lines_that_fit_a_terminal() -> None:
         "     6,000.0  h6.test",
         "     5,000.0  h5.test",
     ]
+
+
+def test_one_retry_is_not_called_retries() -> None:
+    told = report()
+    told.tries.retries = told.tries.quick_retries = 1
+
+    assert "Attempts:   1.25 per success; 1 retry, 1 quick one inside a download" in details(told)
 
 
 def test_one_host_alone_is_not_called_the_slowest() -> None:

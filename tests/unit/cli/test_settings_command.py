@@ -13,6 +13,7 @@ import pytest
 
 from imagemill.cli.app import run_words
 from imagemill.cli.exits import ExitCode
+from imagemill.cli.options import UpOptions
 from imagemill.runtime.serving import serve_grpc
 from imagemill.runtime.settings_api import SettingsApi
 from imagemill.settings.groups import MillSettings
@@ -155,3 +156,43 @@ async def test_a_running_mill_refuses_with_the_reason_and_stays_as_it_is(
     assert await said("settings", "set", "downloads=20", "allow_nets=10.0.0.0/8", "--to", target) == ExitCode.USAGE
     assert "which networks are open must not change by a call" in capsys.readouterr().err
     assert live.values.value.downloads == 12
+
+
+async def test_the_commands_look_for_the_mill_where_the_highest_layer_says(
+    mill: tuple[str, LiveSettings[MillSettings]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    target, live = mill
+    (tmp_path / "imagemill.yaml").write_text(f"to: {target}\n")
+
+    assert await said("settings", "set", "downloads=20") == ExitCode.OK
+    assert live.values.value.downloads == 20
+
+    monkeypatch.setenv("IMAGEMILL_TO", "unix:nowhere.sock")
+    for words in (["list"], ["get", "x"], ["pause", "x"], ["report", "x"]):
+        assert await said(*words) == ExitCode.UNREACHABLE
+        assert "No mill answers at unix:nowhere.sock" in capsys.readouterr().err
+
+    assert await said("settings", "set", "downloads=30", "--to", target) == ExitCode.OK
+    assert live.values.value.downloads == 30
+
+
+def test_an_address_in_the_environment_that_is_none_is_refused_with_its_place(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMAGEMILL_TO", "nowhere")
+
+    assert run_words(["list"]) == ExitCode.USAGE
+    assert "IMAGEMILL_TO=nowhere: this is no address; give host:port" in capsys.readouterr().err
+
+
+def test_a_mill_listens_and_keeps_where_the_settings_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg"))
+    assert UpOptions().data == tmp_path / "xdg" / "imagemill"
+
+    (tmp_path / "imagemill.yaml").write_text("listen: 127.0.0.1:0\ndata: kept\n")
+    assert (UpOptions().settings.values.listen, UpOptions().data) == ("127.0.0.1:0", Path("kept"))
+    monkeypatch.setenv("IMAGEMILL_DATA", "elsewhere")
+    assert UpOptions().state_folder == Path("elsewhere/state")

@@ -8,9 +8,9 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from imagemill.cli.options import RunOptions
+from imagemill.cli.options import RunOptions, to_reach
 from imagemill.cli.records import report_record
-from imagemill.cli.summary import interrupted, summary
+from imagemill.cli.summary import batch_end, interrupted, summary
 from imagemill.v1.batch_pb2 import Batch, Progress
 from imagemill.v1.batch_service_pb2 import BatchReport, CodeCount, Percentiles
 
@@ -79,6 +79,26 @@ def test_another_try_is_offered_only_where_one_can_be_had(codes: list[str], retr
     failed.errors.extend(CodeCount(code=code, count=1) for code in codes)
 
     assert ("--retry-failed" in summary(failed, OPTIONS, retriable=retriable)) is offered
+
+
+def test_what_a_batch_advises_asks_the_mill_that_was_asked() -> None:
+    failed = report(failed=1)
+    failed.errors.extend([CodeCount(code="DNS_FAILED", count=1)])
+
+    said = batch_end(failed, " --to 127.0.0.1:50052").splitlines()
+
+    assert "Failed items: imagemill items run-1 --state failed --to 127.0.0.1:50052" in said
+    assert "Another try:  imagemill retry run-1 --to 127.0.0.1:50052" in said
+
+
+def test_a_mill_that_commands_find_by_themselves_is_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert to_reach("127.0.0.1:50051") == ""
+    assert to_reach("unix:/run/mill.sock") == " --to unix:/run/mill.sock"
+
+    monkeypatch.setenv("IMAGEMILL_TO", "unix:/run/mill.sock")
+
+    assert to_reach("127.0.0.1:50051") == " --to 127.0.0.1:50051"
+    assert to_reach("unix:/run/mill.sock") == ""
 
 
 def test_duplicates_are_mentioned() -> None:

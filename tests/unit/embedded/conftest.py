@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,11 @@ from grpc.aio import Channel
 from imagemill import codec
 from imagemill.embedded import EmbeddedSettings, open_mill
 from imagemill.runtime.serving import dial
+from imagemill.settings.groups import MillSettings
 from imagemill.v1 import batch_pb2
 from imagemill.v1 import batch_service_pb2 as api
 from imagemill.v1.batch_service_pb2_grpc import BatchServiceStub
-from storage_svc import watch
+from storage_svc import batch_reader
 from tests.support import pictures
 from tests.support.builders import RECIPE
 from tests.support.eventually import eventually
@@ -28,10 +30,11 @@ if TYPE_CHECKING:  # the stubs alone know asynchronous stubs by a type of their 
 
 PATIENCE_S = 20.0
 GOOD = pictures.jpeg(64, 48)
+LOOPBACK = (ip_network("127.0.0.0/8"),)
 
 
 def settings(home: Path) -> EmbeddedSettings:
-    return EmbeddedSettings(home, allow_nets=("127.0.0.0/8",), downloads=8, retries=0, children=1)
+    return EmbeddedSettings(home, MillSettings(allow_nets=LOOPBACK, downloads=8, retries=0, children=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ def spec(batch_id: str, *, client_id: str = "", request_id: str = "") -> api.Bat
 
 @pytest.fixture(autouse=True)
 def _quick_watches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "PACE_S", 0.01)
+    monkeypatch.setattr(batch_reader, "PACE_S", 0.01)
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def resolved(**values: object) -> Resolved[MillSettings]:
 @pytest.fixture
 async def mill(tmp_path: Path) -> AsyncIterator[Mill]:
     told = resolved(downloads=6, per_host=6, log_level="warning")
-    settings = EmbeddedSettings.of(tmp_path / "mill", told.values)
+    settings = EmbeddedSettings(tmp_path / "mill", told.values)
     live = LiveSettings(told)
     with live.values.followed_by(lambda values: set_level(values.log_level)):
         async with open_mill(settings, live=live) as opened, asyncio.timeout(90.0):

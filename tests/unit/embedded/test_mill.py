@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -94,9 +96,15 @@ async def test_a_database_that_is_none_or_another_versions_is_refused_in_words(
         await enter(settings(tmp_path))
 
 
-async def test_a_network_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="nonsense"):
-        await enter(EmbeddedSettings(tmp_path, allow_nets=("nonsense",)))
+def test_a_socket_in_a_folder_whose_name_is_no_text_is_named_in_text(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"\xff")
+    folder.mkdir()
+
+    with socket_target(folder, "mill") as target:
+        assert target.isascii()
+        with closing(socket.socket(socket.AF_UNIX)) as listener:
+            listener.bind(target.removeprefix("unix:"))
+            assert (folder / "mill.sock").is_socket()
 
 
 def test_a_socket_fits_however_long_the_folders_path_is(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from imagemill.v1 import batch_service_pb2 as api
 from imagemill.v1.batch_pb2 import Batch, Item
-from storage_svc import watch
+from storage_svc import batch_reader, watch
 from tests.support.picture_server import status
 from tests.unit.embedded.conftest import PATIENCE_S, Desk
 
@@ -78,8 +78,8 @@ async def test_a_watch_tells_what_its_view_asks_for(desk: Desk, view: api.WatchV
 async def test_a_batch_in_which_nothing_moves_is_heard_of_all_the_same(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "HEARTBEAT_S", 0.0)
-    monkeypatch.setattr(watch, "POLL_S", 0.01)
+    monkeypatch.setattr(watch, "HEARTBEAT_S", 0.01)
+    monkeypatch.setattr(batch_reader, "POLL_S", 0.01)
     batch = await desk.create("silent", [desk.stuck()])
 
     async for update in updates(desk, api.WatchBatchRequest(name=batch.name)):

@@ -43,12 +43,42 @@ def claim(*indexes: int, batch_id: str = "b", stored: bool = False) -> inner.Bat
 
 @asynccontextmanager
 async def dispatching(store: FakeStore, broker: FlakyBroker) -> AsyncIterator[None]:
-    running = asyncio.create_task(Dispatcher(SETTINGS, store.stub, broker).run())
+    running = asyncio.create_task(Dispatcher(SETTINGS, store.stub, broker).run(asyncio.Event()))
     try:
         yield
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_what_was_claimed_for_queues_that_are_gone_is_not_published_on_new_ones() -> None:
+    store, broker = FakeStore(), FlakyBroker()
+    store.claims.append([claim(0, 1)])
+    broker.away = True
+    async with dispatching(store, broker):
+        await eventually(lambda: broker.refused)
+        before, broker.epoch = broker.epoch, f"{broker.epoch}-anew"
+        broker.away = False
+        store.claims.append([claim(5)])
+        await until_confirmed(store)
+
+    assert [[job.index for job in message.jobs] for message in await downloads(broker)] == [[5]]
+    assert {request.epoch for request in store.asked} == {before, broker.epoch}
+
+
+async def test_a_claim_is_published_to_its_end_when_the_dispatcher_is_to_stop() -> None:
+    store, broker, stop = FakeStore(), FlakyBroker(), asyncio.Event()
+    store.claims.append([claim(0)])
+    broker.away = True
+    running = asyncio.create_task(Dispatcher(SETTINGS, store.stub, broker).run(stop))
+    await eventually(lambda: broker.refused)
+
+    stop.set()
+    broker.away = False
+    await running
+
+    assert len(store.confirmed) == 1
+    assert [[job.index for job in message.jobs] for message in await downloads(broker)] == [[0]]
 
 
 async def until_confirmed(store: FakeStore, number: int = 1) -> None:

@@ -82,6 +82,10 @@ def host_of(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
+def test_there_are_more_than_three_hundred_ways_in() -> None:
+    assert len({*CLOSED_ADDRESSES, *(spelling.host for spelling in SPELLED), *UNREADABLE_HOSTS}) >= 300
+
+
 @pytest.mark.parametrize("address", CLOSED_ADDRESSES)
 async def test_a_closed_address_is_not_dialled(client: GuardedClient, fence: Fence, address: str) -> None:
     await refused_without_a_dial(client, fence, f"http://{host_of(address)}/a.jpg", address)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from imagemill.runtime.logs import OURS, set_level, start_logging
+from imagemill.runtime.logs import OURS, Seldom, set_level, start_logging
 
 
 @pytest.fixture(autouse=True)
@@ -99,3 +99,12 @@ def test_the_log_goes_to_standard_error_when_there_is_no_file(capsys: pytest.Cap
 def test_a_file_that_cannot_be_written_is_told_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         start_logging(tmp_path / "nowhere" / "mill.log", to_stderr=False)
+
+
+def test_what_happens_again_and_again_is_told_seldom_and_what_is_new_at_once() -> None:
+    now = 100.0
+    seldom = Seldom(30.0, lambda: now)
+    assert [seldom.is_due(text) for text in ("a", "b", "a", "b")] == [True, True, False, False]
+
+    now = 131.0
+    assert [seldom.is_due(text) for text in ("a", "a")] == [True, False]

@@ -21,7 +21,7 @@ TITLES = {
 
 def row(setting: Setting) -> str:
     """Return the line of a setting in the reference."""
-    options = ", ".join(f"`{option}`" for option in setting.options) or "–"
+    options = ", ".join(f"`{option}`" for option in setting.options) or "\N{EN DASH}"
     default = "needed" if setting.required else f"`{setting.default_shown}`"
     running = "yes" if setting.changeable else f"no: {setting.fixed_because}"
     return f"| `{setting.name}` | {options} | {default} | {setting.kind.allowed} | {running} | {setting.help} |"

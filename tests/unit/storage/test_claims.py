@@ -8,7 +8,7 @@ from imagemill.adapters.sql.sqlite import SqliteRecords
 from imagemill.domain.batches import BatchState
 from imagemill.domain.items import ABANDONED, MAX_CLAIMS, Facts, Head, State
 from imagemill.ports.records import Claim
-from storage_svc.claims import Claimed, ClaimLimits, claim_items, claimed_before, release_claims
+from storage_svc.claims import Claimed, ClaimLimits, claim_items, claimed_before, prolong_claims, release_claims
 from storage_svc.fold import fold
 from tests.support.builders import (
     assert_counters_equal_rows,
@@ -187,6 +187,19 @@ async def test_a_claim_tells_what_is_stored_already(records: SqliteRecords) -> N
     (part,) = await claim(records, "again", now=LEASE_S)
 
     assert part.items[0].original == stored
+
+
+async def test_claims_of_the_latest_queues_are_prolonged_and_earlier_ones_are_due(records: SqliteRecords) -> None:
+    await put_batch(records, new_batch(), new_items(range(3)))
+    for index, epoch in enumerate(("e1", "e2")):
+        await claim_rows(records, [index], token=epoch, epoch=epoch, lease_until=LEASE_S)
+        async with records.write() as unit:
+            await unit.confirm(epoch, 0.0)
+
+    await prolong_claims(records, LEASE_S, 5.0)
+
+    (part,) = await claim(records, "again", epoch="e2", now=LEASE_S + 1.0)
+    assert [(item.index, item.head.claims) for item in part.items] == [(0, 2), (2, 1)]
 
 
 async def test_what_another_epoch_had_in_flight_is_due_at_once_and_the_rest_is_not(records: SqliteRecords) -> None:

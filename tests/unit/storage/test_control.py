@@ -71,6 +71,28 @@ async def test_a_batch_goes_only_where_its_state_allows(
         assert (await batch_of(records)).state is state
 
 
+@pytest.mark.parametrize(
+    ("wish", "sentence"),
+    [
+        (BatchState.PAUSED, "Batch 'b' is COMPLETED; only one that is ACTIVE can be paused."),
+        (BatchState.ACTIVE, "Batch 'b' is COMPLETED; only one that is PAUSED can be resumed."),
+        (
+            BatchState.CANCELLING,
+            "Batch 'b' is COMPLETED; only one that is RECEIVING or ACTIVE or PAUSED can be cancelled.",
+        ),
+    ],
+)
+async def test_a_refusal_says_when_it_would_be_possible(
+    records: SqliteRecords, wish: BatchState, sentence: str
+) -> None:
+    await put(records, BatchState.COMPLETED)
+
+    with pytest.raises(CallError) as refused:
+        await set_state(records, "b", wish, NOW)
+
+    assert refused.value.message == sentence
+
+
 async def test_a_batch_that_does_not_exist_is_not_found(records: SqliteRecords) -> None:
     with pytest.raises(CallError) as refused:
         await set_state(records, "b", BatchState.PAUSED, NOW)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import AbstractAsyncContextManager
 
 import pytest
@@ -15,9 +16,10 @@ from imagemill.domain.batches import BatchState
 from imagemill.domain.items import ItemEvent, State
 from imagemill.ports.broker import Queue
 from imagemill.ports.records import RecordsUnavailable, Unit
-from imagemill.v1 import messages_pb2
+from imagemill.runtime.dead_letters import DeadLetters
+from imagemill.v1 import batch_pb2, messages_pb2
 from storage_svc import events
-from storage_svc.events import EventConsumer
+from storage_svc.events import EventConsumer, fold_again
 from tests.support.builders import batch_of, claim_rows, event, new_batch, new_items, put_batch
 from tests.support.eventually import eventually
 
@@ -86,7 +88,7 @@ async def test_while_the_database_is_away_the_group_waits_and_is_then_folded_onc
 
     assert away == []
     await assert_all_acknowledged(broker)
-    assert await broker.dead_letters(Queue.EVENTS) == []
+    assert not broker._dead[Queue.EVENTS].waiting
 
 
 async def test_a_consumer_that_dies_before_its_fold_leaves_the_events_to_the_next(in_flight: SqliteRecords) -> None:
@@ -104,3 +106,40 @@ async def test_a_consumer_that_dies_before_its_fold_leaves_the_events_to_the_nex
     assert (await batch_of(in_flight)).counts[State.FAILED] == 0
     await EventConsumer(broker, in_flight, LocalChanges(), group_s=0.0).run(stopped())
     assert (await batch_of(in_flight)).counts[State.FAILED] == 1
+
+
+async def test_an_event_that_can_not_be_read_goes_to_the_dead_letters_and_the_others_are_folded(
+    in_flight: SqliteRecords, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = MemoryBroker()
+    await broker.publish(Queue.EVENTS, [b"gibberish", message(*(event(index, State.SUCCEEDED) for index in range(4)))])
+    # Readable as a message, and of a meaning that this release does not know.
+    unknown = messages_pb2.ItemEvent(batch_id="b", index=4, state=batch_pb2.Item.STATE_FAILED)
+    unknown.failure.code = "OF_THE_FUTURE"
+    await broker.publish(Queue.EVENTS, [messages_pb2.ItemEvents(events=[unknown]).SerializeToString()])
+    with caplog.at_level(logging.ERROR):
+        await EventConsumer(broker, in_flight, LocalChanges(), group_s=0.0).run(stopped())
+
+    assert (await batch_of(in_flight)).counts[State.SUCCEEDED] == 4
+    async with broker.consume(Queue.EVENTS, 10, dead=True) as letters:
+        assert (await anext(letters)).body == b"gibberish"
+        assert (await anext(letters)).body
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+    await assert_all_acknowledged(broker)
+
+
+async def test_dead_events_are_folded_again_and_what_can_not_be_is_buried(in_flight: SqliteRecords) -> None:
+    broker, changes = MemoryBroker(), LocalChanges()
+    for body in (b"gibberish", message(*(event(index, State.SUCCEEDED) for index in range(5)))):
+        await broker.publish(Queue.EVENTS, [body])
+        async with broker.consume(Queue.EVENTS, 1) as deliveries:
+            await (await anext(deliveries)).reject()
+    with changes.subscribe() as hints:
+        folding = asyncio.create_task(DeadLetters(broker, Queue.EVENTS, fold_again(in_flight, changes)).run())
+        assert await hints.wait(5.0) == {"b"}
+        await eventually(lambda: not broker._dead[Queue.EVENTS].waiting)
+        folding.cancel()
+        await asyncio.gather(folding, return_exceptions=True)
+
+    assert (await batch_of(in_flight)).state is BatchState.COMPLETED
+    assert [letter.body for letter in await broker.buried(10)] == [b"gibberish"]

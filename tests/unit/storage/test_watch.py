@@ -6,31 +6,35 @@ import asyncio
 import itertools
 import random
 from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
 import pytest
+from sqlalchemy import Select
 
 from imagemill.adapters.local_changes import LocalChanges
 from imagemill.adapters.sql.sqlite import SqliteRecords
+from imagemill.domain.batches import Batch as DomainBatch
 from imagemill.domain.batches import BatchState
 from imagemill.domain.items import State
 from imagemill.runtime.calls import CallError
 from imagemill.v1 import batch_service_pb2 as api
 from imagemill.v1.batch_pb2 import Batch, Item
-from storage_svc import watch
+from storage_svc import batch_reader, watch
 from storage_svc.control import set_state
 from storage_svc.fold import fold
 from storage_svc.watch import Watches
 from tests.support.builders import batch_of, claim_rows, event, new_batch, new_items, put_batch, rows_of, success
 
 PATIENCE_S = 10.0
+CHANGE, END = api.BatchUpdate.KIND_CHANGE, api.BatchUpdate.KIND_END
 
 
 @pytest.fixture(autouse=True)
 def _no_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     """Watch as fast as things change; look by itself never, so that only hints wake."""
-    monkeypatch.setattr(watch, "PACE_S", 0.0)
-    monkeypatch.setattr(watch, "POLL_S", PATIENCE_S)
+    monkeypatch.setattr(batch_reader, "PACE_S", 0.0)
+    monkeypatch.setattr(batch_reader, "POLL_S", PATIENCE_S)
 
 
 class Reader:
@@ -52,6 +56,11 @@ class Reader:
         self.revision = update.revision
         self.ended = update.kind == api.BatchUpdate.KIND_END
         return update
+
+    async def next_of_many(self) -> api.BatchUpdate:
+        """The next of a watch of all batches, where each has revisions of its own."""
+        async with asyncio.timeout(PATIENCE_S):
+            return await anext(self._updates)
 
     async def until_the_end(self) -> None:
         while not self.ended:
@@ -136,7 +145,7 @@ async def test_a_view_decides_which_items_are_told(
 async def test_a_long_snapshot_comes_in_pages_by_revision(
     records: SqliteRecords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "PAGE", 4)
+    monkeypatch.setattr(batch_reader, "PAGE", 4)
     await put_batch(records, new_batch(), new_items(range(10)))
 
     reader = Reader(Watches(records, LocalChanges()).one("b", 0, api.WATCH_VIEW_ITEMS))
@@ -152,7 +161,7 @@ async def test_a_long_snapshot_comes_in_pages_by_revision(
 async def test_a_hint_that_was_lost_costs_a_poll_and_no_update(
     records: SqliteRecords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "POLL_S", 0.001)
+    monkeypatch.setattr(batch_reader, "POLL_S", 0.001)
     await in_flight(records, 1)
     reader = Reader(Watches(records, LocalChanges()).one("b", 0, api.WATCH_VIEW_ITEMS))
     await reader.next()
@@ -165,16 +174,25 @@ async def test_a_hint_that_was_lost_costs_a_poll_and_no_update(
 async def test_in_a_long_silence_heartbeats_are_heard(records: SqliteRecords, monkeypatch: pytest.MonkeyPatch) -> None:
     await in_flight(records, 1)
     changes = LocalChanges()
-    # Every look at this clock takes six seconds.
-    clock = itertools.count(0.0, 6.0)
-    reader = Reader(Watches(records, changes, lambda: next(clock)).one("b", 0, api.WATCH_VIEW_PROGRESS))
+    monkeypatch.setattr(watch, "HEARTBEAT_S", 0.01)
+    reader = Reader(Watches(records, changes).one("b", 0, api.WATCH_VIEW_PROGRESS))
     await reader.next()
     revision = reader.revision
 
     for _ in range(2):
-        changes.announce(["another batch"])
         heartbeat = await reader.next()
         assert (heartbeat.kind, heartbeat.revision) == (api.BatchUpdate.KIND_HEARTBEAT, revision)
+
+
+async def test_in_the_silence_of_all_batches_heartbeats_are_heard(records: SqliteRecords) -> None:
+    changes = LocalChanges()
+    # Every look at this clock takes six seconds.
+    clock = itertools.count(0.0, 6.0)
+    reader = Reader(Watches(records, changes, lambda: next(clock)).all_of("", {}, api.WATCH_VIEW_PROGRESS))
+
+    for _ in range(2):
+        changes.announce(["a batch of somebody else"])
+        assert (await reader.next()).kind == api.BatchUpdate.KIND_HEARTBEAT
 
 
 async def test_a_batch_that_does_not_exist_is_not_found(records: SqliteRecords) -> None:
@@ -259,3 +277,47 @@ async def test_following_all_batches_goes_on_behind_the_revisions_that_are_known
 
     async with asyncio.timeout(PATIENCE_S):
         assert [item.index for item in (await anext(updates)).items] == [1]
+
+
+class CountingView(SqliteRecords):
+    """Counts the batches that are read."""
+
+    batches_read = 0
+
+    async def _batches(self, query: Select[Any]) -> list[DomainBatch]:
+        found = await super()._batches(query)
+        self.batches_read += len(found)
+        return found
+
+
+async def test_following_all_batches_reads_those_that_ended_long_ago_once(
+    records: SqliteRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "__class__", CountingView)
+    assert isinstance(records, CountingView)
+    for number in range(40):
+        ended = new_batch(f"old-{number}", BatchState.COMPLETED, created_at=number)
+        ended.finished_at = 1000.0 + number
+        async with records.write() as unit:
+            await unit.insert_batch(ended)
+    await in_flight(records, 1)
+    changes = LocalChanges()
+    reader = Reader(Watches(records, changes).all_of("", {}, api.WATCH_VIEW_PROGRESS))
+    told: list[str] = []
+    while len(told) < 41 + 40:
+        told.append((await reader.next_of_many()).batch.name)
+    records.batches_read = 0
+
+    changes.announce(await fold(records, [event(0, State.SUCCEEDED)], 5000.0))
+    assert [(await reader.next_of_many()).kind for _ in range(2)] == [CHANGE, END]
+    assert records.batches_read <= 1 + 40
+    # From here on what ended before is out of sight, until one of it is taken up again.
+    records.batches_read = 0
+    async with records.write() as unit:
+        (again,) = (await unit.batches(["old-7"])).values()
+        again.reopen(6000.0)
+        again.revision += 1
+        await unit.save_batch(again)
+    changes.announce(["old-7"])
+    assert (await reader.next_of_many()).batch.name == "batches/old-7"
+    assert records.batches_read <= 3

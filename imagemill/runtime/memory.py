@@ -1,4 +1,4 @@
-"""How the mill's own process uses its memory."""
+"""How a process of the mill uses its memory."""
 
 from __future__ import annotations
 

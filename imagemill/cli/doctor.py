@@ -1,0 +1,144 @@
+"""`imagemill doctor`: tries every part of a mill that runs as several processes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from imagemill.cli.exits import CommandError, ExitCode
+from imagemill.cli.printing import Column, print_json, print_table, print_text
+from imagemill.cli.remote import begin_work
+from imagemill.ports.unavailable import PartUnavailable
+from imagemill.runtime.health import GATEWAY, STORAGE, service_answers
+from imagemill.runtime.serving import dial
+from imagemill.settings.addresses import masked
+from imagemill.settings.declaring import settings_of
+from imagemill.settings.loading import Sources, gather
+from imagemill.settings.problems import SettingsError
+from imagemill.settings.service_groups import Parts
+from imagemill.wiring.blobs import open_blobs
+from imagemill.wiring.broker import open_broker
+from imagemill.wiring.records import check_records
+
+ANSWER_S = 15.0
+"""How long a part may take, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part as the settings name it."""
+
+    name: str
+    where: str
+    """Fit to be shown."""
+    attempt: Callable[[], Awaitable[None]] | None
+    """Tries it; None when nobody has said where it is."""
+    advice: str
+    """What to do when it can't be used, beyond what it says itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What came of trying a part."""
+
+    part: Part
+    trouble: str | None
+    """None when it can be used."""
+
+
+def doctor_command(told: Sources, *, as_json: bool) -> ExitCode:
+    """Try every part side by side, and say what was found."""
+    try:
+        found = gather(Parts, told)
+    except SettingsError as error:
+        raise CommandError("\n".join(error.problems)) from error
+    parts = list(_parts({name: value for name, (value, _) in found.items()}))
+    begin_work()
+    findings = asyncio.run(_examined(parts))
+    if as_json:
+        for finding in findings:
+            print_json(_record(finding))
+    else:
+        _print(findings)
+    return ExitCode.SOME_FAILED if any(finding.trouble is not None for finding in findings) else ExitCode.OK
+
+
+def _parts(told: Mapping[str, Any]) -> Iterator[Part]:
+    to: str = told["to"]
+    broker, database, blobs, storage = (
+        told.get(name) for name in ("broker_url", "database_url", "blob_url", "storage_target")
+    )
+    yield _part("broker", "broker_url", broker, _try_broker, "see that RabbitMQ runs, and that the URL is right")
+    yield _part("database", "database_url", database, check_records, "see that it runs, and that the URL is right")
+    yield _part("blob store", "blob_url", blobs, _try_blobs, "see that the folder is there and may be written")
+    yield _part("storage service", "storage_target", storage, _try_storage, "start it with: imagemill storage")
+    yield Part(
+        "gateway", to, lambda: _try_gateway(to), "start it with: imagemill gateway; or say where it is with --to"
+    )
+
+
+def _part(name: str, setting: str, told: str | None, attempt: Callable[[str], Awaitable[None]], advice: str) -> Part:
+    if told is None:
+        return Part(name, "", None, f"set {settings_of(Parts)[setting].variable}")
+    return Part(name, masked(told) if "://" in told else told, lambda: attempt(told), advice)
+
+
+async def _try_broker(url: str) -> None:
+    async with open_broker(url) as broker:
+        await broker.check()
+
+
+async def _try_blobs(url: str) -> None:
+    with closing(open_blobs(url)) as blobs:
+        await blobs.check()
+
+
+async def _try_storage(target: str) -> None:
+    async with dial(target) as channel:
+        await service_answers(channel, target, STORAGE)()
+
+
+async def _try_gateway(target: str) -> None:
+    async with dial(target) as channel:
+        await service_answers(channel, target, GATEWAY)()
+
+
+async def _examined(parts: list[Part]) -> list[Finding]:
+    return list(await asyncio.gather(*map(_examine, parts)))
+
+
+async def _examine(part: Part) -> Finding:
+    if part.attempt is None:
+        return Finding(part, "nobody has said where it is")
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            await part.attempt()
+    except TimeoutError:
+        return Finding(part, f"no answer within {ANSWER_S:g} s")
+    except (PartUnavailable, ValueError) as error:
+        return Finding(part, str(error).removesuffix("."))
+    except OSError as error:
+        return Finding(part, f"{error.filename or 'it'} can't be used: {error.strerror or 'input/output error'}")
+    return Finding(part, None)
+
+
+def _record(finding: Finding) -> Mapping[str, object]:
+    part = finding.part
+    record: dict[str, object] = {"part": part.name, "where": part.where, "ok": finding.trouble is None}
+    return record if finding.trouble is None else record | {"trouble": finding.trouble, "advice": part.advice}
+
+
+def _print(findings: list[Finding]) -> None:
+    columns = [
+        Column("PART"),
+        Column("STATE", styles={"ok": "green", "trouble": "red"}),
+        Column("WHERE", fold=True),
+    ]
+    rows = [(each.part.name, "ok" if each.trouble is None else "trouble", each.part.where) for each in findings]
+    print_table(columns, rows)
+    for each in findings:
+        if each.trouble is not None:
+            print_text(f"\n{each.part.name}: {each.trouble}.\n  What to do: {each.part.advice}.")

@@ -1,0 +1,44 @@
+"""The processor as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import closing
+from dataclasses import replace
+
+from imagemill.runtime.health import STORAGE, Parts, service_answers
+from imagemill.runtime.serving import Serving, dial
+from imagemill.runtime.settings_api import SettingsApi
+from imagemill.settings.live import Live, LiveSettings
+from imagemill.settings.service_groups import Processor
+from imagemill.wiring.blobs import open_blobs, shared_originals
+from imagemill.wiring.broker import open_broker
+from processor_svc.pool import PoolSettings, RenderPool
+from processor_svc.service import serve
+from processor_svc.settings import ProcessorSettings
+
+NAME = "imagemill processor"
+
+
+async def work(settings: LiveSettings[Processor], stop: asyncio.Event) -> None:
+    """Open the processor's parts and serve until `stop` is set."""
+    told = settings.values.value
+    parts = Parts()
+    live = Live(_settings(told))
+    async with (
+        Serving(parts, SettingsApi(settings)).open(told.listen),
+        RenderPool(PoolSettings.of(told)) as pool,
+        open_broker(told.broker_url) as broker,
+        dial(told.storage_target) as channel,
+    ):
+        parts.need("the broker", broker.check)
+        parts.need("the storage service", service_answers(channel, told.storage_target, STORAGE))
+        power = told.durability == "power"
+        blobs = await parts.opened("the blob store", lambda: open_blobs(told.blob_url, survive_power_loss=power), stop)
+        if blobs is not None:
+            with closing(blobs), settings.values.followed_by(lambda changed: live.change(_settings(changed))):
+                await serve(live, pool, broker, blobs, shared_originals(blobs), stop=stop)
+
+
+def _settings(told: Processor) -> ProcessorSettings:
+    return replace(ProcessorSettings.of(told.storage_target, told, told.retry_policy), grace_s=told.grace_s)

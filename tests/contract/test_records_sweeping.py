@@ -1,0 +1,72 @@
+"""What a sweep asks of the records, on every adapter."""
+
+from __future__ import annotations
+
+from imagemill.domain.batches import BatchState
+from imagemill.domain.items import Head, State
+from imagemill.ports.records import Records
+from tests.support.builders import batch_of, claim_rows, digest, move, new_batch, new_items, put_batch, success
+
+
+async def test_ended_batches_are_unswept_until_they_are_marked(records: Records) -> None:
+    for batch_id, state in (("a", BatchState.ACTIVE), ("b", BatchState.COMPLETED), ("c", BatchState.CANCELLED)):
+        await put_batch(records, new_batch(batch_id, state), new_items(range(1)))
+    assert {batch.id for batch in await records.unswept_batches(10)} == {"b", "c"}
+    assert len(await records.unswept_batches(1)) == 1
+
+    async with records.write() as unit:
+        (batch,) = (await unit.batches(["b"])).values()
+        batch.swept = True
+        await unit.save_batch(batch)
+
+    assert [batch.id for batch in await records.unswept_batches(10)] == ["c"]
+    assert (await batch_of(records)).swept
+
+
+async def test_digests_are_known_by_any_item_and_in_flight_by_those_at_work(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(3)))
+    await put_batch(records, new_batch("other"), new_items(range(1)))
+    await claim_rows(records, range(3))
+    heads = (Head(State.PROCESSING, 0, 1), Head(State.SUCCEEDED, 0, 1), Head(State.FAILED, 0, 1))
+    async with records.write() as unit:
+        batch = (await unit.batches(["b"]))["b"]
+        await unit.move_items([move(n, head, batch.revision + 1 + n, facts=success(n)) for n, head in enumerate(heads)])
+        asked = {digest(n) for n in range(4)}
+        assert await unit.digests_in_flight("b", asked) == {digest(0)}
+        assert await unit.digests_known("b", asked) == {digest(0), digest(1), digest(2)}
+        assert await unit.digests_known("b", {digest(1)}) == {digest(1)}
+        assert await unit.digests_known("other", asked) == set()
+
+
+async def test_the_latest_epoch_is_that_of_the_latest_queues(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(2)))
+    async with records.write() as unit:
+        assert await unit.latest_epoch() == ""
+
+    for index, epoch in enumerate(("0000000000000002-b", "0000000000000001-a")):
+        await claim_rows(records, [index], token=epoch, epoch=epoch)
+
+    async with records.write() as unit:
+        assert await unit.latest_epoch() == "0000000000000002-b"
+
+
+async def test_an_epoch_that_was_entered_is_remembered_until_there_is_a_later_one(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(2)))
+    await claim_rows(records, [0], token="claimed", epoch="1")
+    for _ in range(2):
+        async with records.write() as unit:
+            await unit.enter_epoch("2", 0.0)
+    async with records.write() as unit:
+        assert await unit.latest_epoch() == "2"
+        assert await unit.claimed("claimed") != []
+        await unit.extend_leases("2", 1e6 + 60.0, 1e6)
+        assert await unit.latest_epoch() == "2"
+
+        await unit.enter_epoch("3", 1e6)
+        await unit.extend_leases("3", 2e6 + 60.0, 2e6)
+        assert await unit.latest_epoch() == "3"
+        assert await unit.claimed("claimed") != []
+
+
+async def test_a_store_that_can_be_used_passes_its_check(records: Records) -> None:
+    await records.check()
