@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest.mock import patch
 
+from sqlalchemy import Connection
+
 import gateway.dispatcher
 import imagemill.runtime.dead_letters
 import storage_svc.inner_api
@@ -94,9 +96,9 @@ class Theatre:
         self._truth.close()
 
 
-def _empty(connection: object) -> None:
+def _empty(connection: Connection) -> None:
     for table in ("items", "batches", "claims"):
-        connection.exec_driver_sql(f"DELETE FROM {table}")  # type: ignore[attr-defined]
+        connection.exec_driver_sql(f"DELETE FROM {table}")
 
 
 @contextmanager

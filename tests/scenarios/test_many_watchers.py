@@ -35,7 +35,7 @@ LARGEST_GROWTH = {"storage": 64 << 20, "gateway": 80 << 20}
 """What they may cost each service, in bytes. The gateway has two calls for each, one behind the other; most of it is
 gRPC's own."""
 LONGEST_LAG_S = 8.0
-"""What watchers may be behind the truth, in seconds: two, where a thousand clients don't share the services' processors.
+"""What watchers may be behind the truth, in seconds: two, where a thousand clients don't share the processors of both.
 Whoever waited for one that never reads would wait for ever."""
 LONGEST_S = STEPS * STEP_S + 30.0
 TRUTH_S = 0.25

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections import Counter
 
 import psutil
+import pytest
 
 from imagemill.domain.items import State
 from tests.support import pictures
@@ -16,7 +16,6 @@ from tests.support.picture_server import slow
 from tests.support.processes import Program
 
 ITEMS = 80
-IMPATIENT = (sys.executable, "-m", "tests.scenarios.impatient")
 
 
 def write_list(house: House) -> None:
@@ -53,9 +52,10 @@ def test_a_renderer_that_dies_costs_one_item_a_second_attempt(house: House) -> N
     assert house.leftovers() == []
 
 
-def test_a_renderer_that_hangs_fails_one_item_and_is_replaced(house: House) -> None:
+def test_a_renderer_that_hangs_fails_one_item_and_is_replaced(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     write_list(house)
-    running = house.start("--children", "1", command=IMPATIENT)
+    monkeypatch.setenv("IMAGEMILL_RENDER_TIMEOUT_S", "2")
+    running = house.start("--children", "1")
     renderer = halted_renderer(house, running)
 
     ended = running.ended()
