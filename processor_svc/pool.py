@@ -123,7 +123,7 @@ class RenderPool:
     def begin(self) -> RenderPool:
         """Start the processes and return at once; they come up while their parent does something else.
 
-        Leaving the pool's context ends them, whether it was entered or not.
+        `aclose` ends them, as does leaving the pool's context.
         """
         self._closed = False
         self._started = asyncio.get_running_loop().create_future()
@@ -145,14 +145,14 @@ class RenderPool:
         try:
             await self.ready()
         except BaseException:
-            await self._close()
+            await self.aclose()
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._close()
+        await self.aclose()
 
     async def render(self, job: RenderJob) -> RenderResult:
         """Render one original; safe to cancel, the job is then forgotten.
@@ -321,7 +321,8 @@ class RenderPool:
         self._reaping.add(task)
         task.add_done_callback(self._reaping.discard)
 
-    async def _close(self) -> None:
+    async def aclose(self) -> None:
+        """End every process; what is being rendered fails. May be repeated."""
         self._closed = True
         if self._refill is not None:
             self._refill.cancel()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from imagemill.cli.exits import CommandError
 from imagemill.cli.options import RunOptions, UpOptions
@@ -15,6 +15,9 @@ from imagemill.runtime.logs import set_level
 from imagemill.settings.groups import MillSettings
 from imagemill.settings.live import LiveSettings
 from imagemill.settings.loading import Resolved
+
+if TYPE_CHECKING:
+    from processor_svc.pool import RenderPool
 
 T = TypeVar("T")
 
@@ -75,9 +78,17 @@ async def _opened(
 ) -> AsyncIterator[ServingMill]:
     from processor_svc.pool import PoolSettings, RenderPool
 
-    live = LiveSettings[MillSettings](told)
     # The processes come up while this one reads the rest of the mill, which takes as long.
     pool = RenderPool(PoolSettings.of(told.values)).begin()
+    async with aclosing(pool), _with_pool(pool, told, home, listen, folder=folder, option=option) as mill:
+        yield mill
+
+
+@asynccontextmanager
+async def _with_pool(
+    pool: RenderPool, told: Resolved[MillSettings], home: Path, listen: str, *, folder: Path, option: str
+) -> AsyncIterator[ServingMill]:
+    live = LiveSettings[MillSettings](told)
     # Heavy: whoever only asks for help must not wait for it.
     from imagemill.embedded import (
         AddressUnusable,

@@ -107,7 +107,7 @@ async def open_mill(
     share_arenas()
     async with AsyncExitStack() as stack:
         pool = pool or RenderPool(settings.pool).begin()
-        stack.push_async_exit(pool)
+        stack.push_async_callback(pool.aclose)
         allow_files(settings.files)
         stack.enter_context(locked_folder(settings.home))
         storage_target, gateway_target = _targets(settings, stack)
