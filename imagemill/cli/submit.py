@@ -129,7 +129,7 @@ async def _known(order: Order, client: MillClient) -> Batch | None:
     """Return the batch that an earlier call made of this list and recipe.
 
     Raises:
-        CommandError: the id belongs to another list or recipe.
+        CommandError: the id belongs to another list or recipe, or to one of which something else is kept.
     """
     if not order.batch_id:
         return None
@@ -139,11 +139,17 @@ async def _known(order: Order, client: MillClient) -> Batch | None:
         if error.reason == "BATCH_NOT_FOUND":
             return None
         raise
+    asked = order.options.values
     same_list = batch.labels.get(INPUT_DIGEST) == order.survey.digest
     if not same_list or batch.recipe_fingerprint != order.recipe.fingerprint():
         raise CommandError(
             f"--batch-id {order.batch_id} belongs to another list or recipe; "
             f"imagemill get {order.batch_id} shows it. Choose another id."
+        )
+    if (batch.keep_originals, batch.keep_undecodable) != (asked.keep_originals, asked.keep_undecodable):
+        raise CommandError(
+            f"--batch-id {order.batch_id} is this list with another --keep-originals or --keep-undecodable; "
+            f"imagemill get {order.batch_id} shows it. Give the same, or choose another id."
         )
     return None if batch.state == Batch.STATE_RECEIVING else batch
 

@@ -85,6 +85,17 @@ def test_an_id_that_another_list_has_is_refused(mill: ServingMill, here: Here) -
     assert "--batch-id done-1 belongs to another list or recipe" in ended.err
 
 
+def test_an_id_of_the_same_list_of_which_something_else_is_kept_is_refused(mill: ServingMill, here: Here) -> None:
+    order = ("submit", mill.write_list("kept.txt", mill.good(1, "kept")), *SMALL, "--batch-id", "kept-1")
+    assert here.ask(*order).code == 0
+
+    for option in ("--keep-originals", "--keep-undecodable"):
+        ended = here.ask(*order, option)
+
+        assert ended.code == 2
+        assert "--batch-id kept-1 is this list with another --keep-originals or --keep-undecodable" in ended.err
+
+
 def test_what_comes_under_the_same_request_id_is_one_batch(mill: ServingMill, here: Here) -> None:
     path = mill.write_list("order.txt", mill.good(1, "order"))
 
