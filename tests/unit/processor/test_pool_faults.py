@@ -135,12 +135,13 @@ async def test_children_that_end_at_their_start_are_a_clear_error_after_a_few_tr
     broken.mkdir()
     (broken / "__init__.py").write_text("raise ImportError('no pictures here')")
     monkeypatch.syspath_prepend(str(tmp_path))
+    others = set(psutil.Process().children())
 
     with pytest.raises(PoolBroken, match="no pictures here"):
         async with RenderPool(PoolSettings(children=2)):
             raise AssertionError("it was entered")
 
-    assert not psutil.Process().children()
+    assert set(psutil.Process().children()) <= others
 
 
 async def test_jobs_that_wait_hear_of_it_when_no_child_can_be_started_any_more(
