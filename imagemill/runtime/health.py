@@ -47,10 +47,12 @@ class Parts:
     def __init__(self) -> None:
         self._checks: dict[str, Check] = {}
         self._away: dict[str, str] = {}
+        self._added = asyncio.Event()
 
     def need(self, name: str, check: Check) -> None:
         """Look at a part from now on; `name` is how people call it."""
         self._checks[name] = check
+        self._added.set()
 
     async def opened(
         self, name: str, open_part: Callable[[], CheckedT | Awaitable[CheckedT]], stop: asyncio.Event
@@ -75,11 +77,18 @@ class Parts:
         return None
 
     async def watch(self, tell: Callable[[bool], Awaitable[None]]) -> NoReturn:
-        """Look at all parts again and again, and tell each time whether all of them are there."""
+        """Look at all parts again and again, and tell each time whether all of them are there.
+
+        A process whose needs are not known yet, or not looked at, has not all that it needs.
+        """
         while True:
-            await asyncio.gather(*(self._look(name, check) for name, check in list(self._checks.items())))
-            await tell(not self._away)
-            await asyncio.sleep(LOOK_S)
+            self._added.clear()
+            looked_at = dict(self._checks)
+            await asyncio.gather(*(self._look(name, check) for name, check in looked_at.items()))
+            await tell(bool(looked_at) and looked_at == self._checks and not self._away)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._added.wait()
 
     async def _look(self, name: str, check: Check) -> None:
         try:

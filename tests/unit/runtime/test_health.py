@@ -143,3 +143,18 @@ async def test_a_service_that_does_not_answer_is_named_by_its_address(tmp_path: 
     async with dial(target) as channel:
         with pytest.raises(PartUnavailable, match=r"nobody\.sock"):
             await service_answers(channel, target, NAME)()
+
+
+async def test_a_process_does_not_serve_before_its_needs_are_known_and_looked_at() -> None:
+    parts, told = Parts(), list[bool]()
+
+    async def tell(serving: bool) -> None:
+        told.append(serving)
+        if len(told) == 1:
+            parts.need("the broker", Part().check)
+
+    watching = asyncio.create_task(parts.watch(tell))
+    await eventually(lambda: len(told) >= 2)
+    watching.cancel()
+
+    assert told[:2] == [False, True]
