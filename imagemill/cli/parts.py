@@ -11,7 +11,7 @@ from imagemill.cli.options import load_settings
 from imagemill.cli.printing import Column, print_json, print_table, print_text
 from imagemill.cli.remote import begin_work
 from imagemill.ports.broker import Buried, Queue
-from imagemill.ports.unavailable import PartUnavailable
+from imagemill.ports.unavailable import PartUnavailable, UrlUnusable
 from imagemill.runtime.jobs import decode_downloads, decode_processes
 from imagemill.settings.loading import Sources
 from imagemill.settings.service_groups import OnBroker, OnDatabase
@@ -87,7 +87,7 @@ def _done(work: Awaitable[T]) -> T:
         return asyncio.run(done())
     except PartUnavailable as error:
         raise CommandError(f"{_sentence(error)} imagemill doctor looks at every part.", ExitCode.UNREACHABLE) from error
-    except ValueError as error:
+    except UrlUnusable as error:
         raise CommandError(str(error)) from error
 
 

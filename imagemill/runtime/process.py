@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from imagemill import __version__
+from imagemill.ports.unavailable import UrlUnusable
 from imagemill.runtime.logs import set_level, start_logging
 from imagemill.runtime.memory import share_arenas
 from imagemill.runtime.serving import AddressTaken
@@ -73,9 +74,7 @@ def run(name: str, group: type[GroupT], work: Work[GroupT], sources: Sources | N
             asyncio.run(_until_stopped(work, settings))
     except AddressTaken as error:
         raise SettingsError([f"{error}; something else may listen there. Set IMAGEMILL_LISTEN to another."]) from error
-    except ValueError as error:
-        # Of a URL that its adapter can't read; the text holds no password.
-        log.debug("Can't start as told.", exc_info=error)
+    except UrlUnusable as error:
         raise SettingsError([str(error)]) from error
     except Exception:
         log.exception("%s could not go on.", name, extra={"action": "process_broken"})

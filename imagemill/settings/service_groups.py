@@ -55,7 +55,7 @@ class _AskingStorage(Logging):
 @dataclass(frozen=True)
 class _OnBlobs(Logging):
     blob_url: str = setting(
-        Url(("file", "s3", "gs", "az", "memory"), "file:///var/lib/imagemill or s3://bucket/prefix"),
+        Url(("file",), "file:///var/lib/imagemill"),
         "The store of pictures, which all workers share.",
         secret=True,
         fixed_because=_PARTS,

@@ -10,14 +10,15 @@ from urllib.parse import urlsplit
 from imagemill.adapters.blobs import LocalBlobs
 from imagemill.adapters.originals import KeptOriginals, LocalOriginals, SlotOriginals
 from imagemill.ports.blobs import Blobs, Originals
+from imagemill.ports.unavailable import UrlUnusable
 
 
 def open_blobs(url: str, *, survive_power_loss: bool = False) -> Blobs:
-    """Open the blob store of a URL such as `file:///folder`. Raises `ValueError` for a scheme that is not known."""
+    """Open the blob store of a URL such as `file:///folder`. Raises `UrlUnusable` for a scheme that is not known."""
     scheme = urlsplit(url).scheme
     if scheme == "file":
         return LocalBlobs(Path(url.removeprefix("file://")), survive_power_loss=survive_power_loss)
-    raise ValueError(f"{scheme!r} is no blob store; use file:///FOLDER")
+    raise UrlUnusable(f"{scheme!r} is no blob store; use file:///FOLDER")
 
 
 def shared_originals(blobs: Blobs) -> Originals:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from imagemill.adapters.memory_broker import MemoryBroker
 from imagemill.ports.broker import Broker
+from imagemill.ports.unavailable import UrlUnusable
 
 
 @asynccontextmanager
@@ -15,7 +16,7 @@ async def open_broker(url: str) -> AsyncIterator[Broker]:
     """Open the broker of a URL for as long as the context lasts.
 
     `memory:` lives and dies with it. `amqp://user:password@host:port/vhost` (`amqps:` with TLS) is RabbitMQ; one that
-    is away is no error, but awaited. Raises `ValueError`.
+    is away is no error, but awaited. Raises `UrlUnusable`.
     """
     scheme = urlsplit(url).scheme
     if scheme == "memory":
@@ -27,4 +28,4 @@ async def open_broker(url: str) -> AsyncIterator[Broker]:
         async with open_rabbitmq(url) as broker:
             yield broker
     else:
-        raise ValueError(f"{scheme!r} is no broker; use amqp:, amqps: or memory:")
+        raise UrlUnusable(f"{scheme!r} is no broker; use amqp:, amqps: or memory:")

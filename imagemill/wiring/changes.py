@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from imagemill.adapters.local_changes import LocalChanges
 from imagemill.ports.changes import Changes
+from imagemill.ports.unavailable import UrlUnusable
 
 LOCAL = ("memory", "sqlite")
 POSTGRES = ("postgresql", "postgres")
@@ -17,7 +18,7 @@ async def open_changes(url: str) -> AsyncIterator[Changes]:
     """Hints of changes in the store of a URL, for as long as the context lasts.
 
     `postgresql:` reaches every process on that database; one that is away is no error, but awaited. `sqlite:` and
-    `memory:` stay inside this process. Raises `ValueError` for any other.
+    `memory:` stay inside this process. Raises `UrlUnusable` for any other.
     """
     scheme = url.partition(":")[0]
     if scheme in LOCAL:
@@ -29,4 +30,4 @@ async def open_changes(url: str) -> AsyncIterator[Changes]:
         async with open_postgres_changes(url, LocalChanges()) as changes:
             yield changes
     else:
-        raise ValueError(f"{scheme!r} carries no hints; use postgresql:, sqlite: or memory:")
+        raise UrlUnusable(f"{scheme!r} carries no hints; use postgresql:, sqlite: or memory:")

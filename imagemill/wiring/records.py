@@ -7,6 +7,7 @@ from pathlib import Path
 from imagemill.adapters.sql.revisions import Migrated
 from imagemill.adapters.sql.sqlite import migrate_sqlite, open_sqlite
 from imagemill.ports.records import Records, RecordsUnavailable
+from imagemill.ports.unavailable import UrlUnusable
 
 POSTGRES = ("postgresql", "postgres")
 CONNECTIONS = 4
@@ -19,7 +20,7 @@ async def open_records(url: str, *, survive_power_loss: bool = False, connection
     A file is created or brought to this version's tables; a server's are `migrate_records`' to make. What a server
     survives is its own setting; at most `connections` units and as many reads run on it at the same time.
 
-    Raises `ValueError` for a URL that is none of them, `RecordsUnavailable` when it can't be opened.
+    Raises `UrlUnusable` for a URL that is none of them, `RecordsUnavailable` when it can't be opened.
     """
     if url.partition(":")[0] in POSTGRES:
         # A mill without a server starts sooner without its driver.
@@ -44,7 +45,7 @@ async def await_records(url: str, *, connections: int = CONNECTIONS) -> Records:
 async def check_records(url: str) -> None:
     """See whether a store is there with this version's tables; it is neither made nor changed.
 
-    Raises `ValueError` for a URL that is none, `RecordsUnavailable` that says what is wrong.
+    Raises `UrlUnusable` for a URL that is none, `RecordsUnavailable` that says what is wrong.
     """
     if url.partition(":")[0] not in POSTGRES and not _file(url).exists():
         raise RecordsUnavailable(f"there is no file {_file(url)} yet; the storage service makes it")
@@ -64,7 +65,7 @@ async def migrate_records(url: str) -> Migrated:
 def _file(url: str) -> Path:
     scheme = url.partition(":")[0]
     if scheme != "sqlite":
-        raise ValueError(
+        raise UrlUnusable(
             f"{scheme!r} is no store of records; use sqlite:///PATH or postgresql://user:password@host:port/database"
         )
     return Path(url.removeprefix("sqlite:///"))

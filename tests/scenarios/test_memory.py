@@ -6,7 +6,6 @@ import contextlib
 import threading
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.support import pictures
@@ -67,7 +66,6 @@ def peak_mib(house: House, lines: int, out: Path) -> float:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.skipif(not psutil.LINUX, reason="proportional set sizes are Linux's")
 def test_memory_does_not_grow_with_the_list(house: House, tmp_path: Path) -> None:
     house.server.fallback = answer
 

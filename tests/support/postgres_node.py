@@ -14,7 +14,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 import uuid
 from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ from urllib.parse import quote
 import asyncpg
 import psutil
 
+from tests.support.eventually import eventually_blocking
 from tests.support.processes import Program
 
 T = TypeVar("T")
@@ -105,10 +105,7 @@ class PostgresNode:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         # As long as one of them lives, the shared memory does, and the server would not start again.
-        deadline = time.monotonic() + START_S
-        while any(_lives(process) for process in family):
-            assert time.monotonic() < deadline, family
-            time.sleep(0.001)
+        eventually_blocking(lambda: not any(_lives(process) for process in family), timeout_s=START_S, pause_s=0.001)
         self._frozen = ()
 
     def freeze(self) -> None:

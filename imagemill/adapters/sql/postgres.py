@@ -173,7 +173,7 @@ async def open_postgres(url: str, connections: int) -> PostgresRecords:
     Raises:
         RecordsUnavailable: the server can't be used for the moment; the text says what is wrong.
         SchemaUnknown: its tables are missing, or those of another version.
-        ValueError: the URL can't be read.
+        UrlUnusable: the URL can't be read.
     """
     records = PostgresRecords(url, connections)
     try:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from imagemill.ports.records import RecordsUnavailable
+from imagemill.ports.unavailable import UrlUnusable
 
 TROUBLE = (DBAPIError, PoolTimeout, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 """What SQLAlchemy, the driver and the network raise when a statement can't be run; time that is over is an OSError."""
@@ -85,7 +86,7 @@ def place_of(url: str) -> str:
     """Which server and database a URL means, without its user and password.
 
     Raises:
-        ValueError: it can't be read; the text holds nothing of it.
+        UrlUnusable: it can't be read; the text holds nothing of it.
     """
     try:
         parts = urlsplit(url)
@@ -99,8 +100,8 @@ def place_of(url: str) -> str:
     return f"{server}{unquote(parts.path)}" if parts.path.strip("/") else server
 
 
-def _unreadable() -> ValueError:
-    return ValueError(
+def _unreadable() -> UrlUnusable:
+    return UrlUnusable(
         "The URL of the database can't be read. It has the form postgresql://user:password@host:5432/database; "
         "characters such as @ : / ? # in the password are written percent-encoded."
     )

@@ -207,7 +207,7 @@ def test_one_environment_serves_all_services(tmp_path: Path) -> None:
     environ = {
         "IMAGEMILL_BROKER_URL": "amqp://mill:geheim@broker/",
         "IMAGEMILL_DATABASE_URL": "postgresql://mill:geheim@db/mill?sslmode=require&sslpassword=geheim",
-        "IMAGEMILL_BLOB_URL": "s3://bucket/pictures",
+        "IMAGEMILL_BLOB_URL": "file:///var/lib/imagemill",
         "IMAGEMILL_STORAGE_TARGET": "storage:50052",
     }
     for group in GROUPS.values():
