@@ -93,8 +93,8 @@ class BatchReader:
 
     async def _run(self, hints: Subscription) -> None:
         while self.failure is None:
-            await self._next_round(hints)
             try:
+                await self._next_round(hints)
                 found = await self.look()
             except Exception as error:  # told to everybody who waits, each of whom has a caller to tell
                 self.failure = error
@@ -168,13 +168,20 @@ class BatchReader:
             return page
 
     async def _next_round(self, hints: Subscription) -> None:
-        """Wait for a hint of the batch or for the poll, and at least for the pace."""
+        """Wait for a hint of the batch or for the poll, and at least for the pace; its end is told at once."""
         begun = self._clock()
-        while (left := begun + POLL_S - self._clock()) > 0:
+        await self._hinted(hints, begun + POLL_S)
+        told_s = begun + max(PACE_S, PACE_PER_WATCHER_S * self.watchers)
+        while self._clock() < told_s:
+            batch = await self._view.batch(self._batch_id)
+            if batch is None or batch.state.is_final:
+                return
+            await self._hinted(hints, told_s)
+
+    async def _hinted(self, hints: Subscription, until_s: float) -> None:
+        while (left := until_s - self._clock()) > 0:
             if self._batch_id in await hints.wait(left):
-                break
-        pace_s = max(PACE_S, PACE_PER_WATCHER_S * self.watchers)
-        await asyncio.sleep(max(begun + pace_s - self._clock(), 0.0))
+                return
 
 
 async def read_page(

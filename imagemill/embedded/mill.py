@@ -38,7 +38,7 @@ from storage_svc.settings import StorageSettings
 FOLD_S = 0.2
 """How long events are gathered, in seconds: one process tree makes too few for shorter groups to be worth their
 transactions."""
-QUIET_S = 0.08
+QUIET_S = 0.05
 """The silence that ends a group early, in seconds: longer than between two groups of a busy worker, so it is the end of
 a batch, or a small one."""
 

@@ -244,3 +244,17 @@ async def test_heartbeats_go_on_while_others_are_told_nothing_new(
     beats = await all_told(watchers)
 
     assert {beat.kind for beat in beats} == {api.BatchUpdate.KIND_HEARTBEAT}
+
+
+async def test_the_end_of_a_batch_is_told_at_once_and_waits_for_no_pace(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_reader, "PACE_S", 10 * PATIENCE_S)
+    updates = world.watch()
+    await told(updates)
+
+    await world.happen(0)
+    await world.happen(*range(1, ITEMS))
+
+    assert [item.index for item in (await told(updates)).items] == list(range(ITEMS))
+    assert (await told(updates)).kind == api.BatchUpdate.KIND_END
