@@ -1,8 +1,8 @@
-"""Speed of the mill and of others on the same job: one local server, the same pictures, in alternation.
+"""Speed of the mill and of others on the same jobs: one local server, the same pictures, in alternation.
 
-    python -m benchmarks                              job R, 2,000 images, 3 rounds, the mill and img2dataset
-    python -m benchmarks --job T --runners mill,plain
-    python -m benchmarks --gate                       fail where the mill is not as fast as it should be
+    python -m benchmarks                                  everything; the better part of an hour
+    python -m benchmarks --jobs R --rounds 3 --runners mill,mill-services,img2dataset
+    python -m benchmarks --gate                           fail where the mill is not as fast as it owes to be
 
 The server runs in a process of its own and is not counted. Every picture made is opened and its size checked.
 """
@@ -10,118 +10,94 @@ The server runs in a process of its own and is not counted. Every picture made i
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import shutil
+import signal
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection
+from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import corpus, report
-from benchmarks.jobs import JOBS, Job, WrongOutput, check, write_list
-from benchmarks.measure import measure
-from benchmarks.report import Ratios, Result
-from benchmarks.runners import RUNNERS, Run, Runner
+from benchmarks.contest import RUNNERS, Contest, prepared
+from benchmarks.goals import judged, passes
+from benchmarks.jobs import JOBS, WrongOutput
+from benchmarks.machine import facts
+from benchmarks.report import Result
+from benchmarks.runners import Runner
 from benchmarks.server import serving
-
-LEAST_RATE = 2.5
-MOST_CPU = 0.42
-"""What the mill owes against img2dataset on job R: ratios within one run, since the machine itself varies more."""
 
 
 def main() -> int:
     choices = _parser().parse_args()
-    job: Job = JOBS[choices.job]
-    names = choices.runners.split(",") if choices.runners else ["mill", "img2dataset" if job.name == "R" else "plain"]
-    runners = [RUNNERS[name]() for name in names]
-    for runner in runners:
-        if job.name not in runner.jobs:
-            raise SystemExit(f"{runner.name} can't do job {job.name}.")
-        runner.prepare(choices.folder)
-    corpus.ensure(choices.folder)
-    print(f"job {job.name}: {job.describes}; {choices.images} images, {choices.rounds} rounds, {os.cpu_count()} cores")
-    results = []
-    try:
-        with serving(choices.folder) as address:
-            for result in _alternate(runners, job, choices, address):
-                print(result.line(), flush=True)
-                results.append(result)
-    finally:
-        # Not between the runs: ext4 searches past inodes that were deleted seconds ago, so that a run that creates
-        # files pays 1 ms a picture for what the one before it deleted.
-        shutil.rmtree(choices.folder / "runs", ignore_errors=True)
-    return _conclude(results, names[0], choices)
+    for kind in {JOBS[name].kind for name in choices.jobs}:
+        corpus.ensure(choices.folder, kind)
+    runners = prepared(choices.runners, choices.folder)
+    results: list[Result] = []
+    with serving(choices.folder) as address:
+        for name in choices.jobs:
+            job = JOBS[name]
+            contest = Contest(job, choices.images or job.images, choices.rounds, choices.folder, address)
+            results += _job(contest, runners)
+    kept = choices.folder / "results.jsonl"
+    measured = facts()
+    report.append(results, kept, asdict(measured))
+    print(f"\nadded to {kept}")
+    held = _judge(results)
+    if choices.publish:
+        from benchmarks.publish import publish_contest
+
+        publish_contest(results, measured)
+    return 0 if held or not choices.gate else 1
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--job", choices=JOBS, default="R")
-    parser.add_argument("--images", type=int, default=2000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--runners", help=f"some of {','.join(RUNNERS)}; ratios are of the first against the others")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", "--job", type=_names(JOBS), default=list(JOBS), help=f"some of {','.join(JOBS)}")
+    parser.add_argument("--images", type=int, help="how many a run (enough for each job)")
+    parser.add_argument("--rounds", type=int, default=5)
+    runners = f"some of {','.join(RUNNERS)}; ratios are of the first against the others"
+    parser.add_argument("--runners", type=_names(RUNNERS), default=list(RUNNERS), help=runners)
     parser.add_argument("--gate", action="store_true", help="end with 1 where the mill misses a ratio it owes")
+    parser.add_argument("--publish", action="store_true", help="write the figures into docs/explanation/performance.md")
     parser.add_argument("--folder", type=Path, default=Path(".bench"), help="where everything is kept (%(default)s)")
     return parser
 
 
-def _alternate(runners: list[Runner], job: Job, choices: argparse.Namespace, address: str) -> Iterator[Result]:
-    urls = choices.folder / "urls.txt"
-    write_list(address, "img", choices.images, urls)
-    for round_ in range(1, choices.rounds + 1):
-        # Each goes first in turn: the one that follows finds the machine warmer.
-        turn = round_ % len(runners)
-        for runner in runners[turn:] + runners[:turn]:
-            output = choices.folder / "runs" / f"{time.time_ns()}-{runner.name}-{round_}"
-            yield _one(runner, Run(job, choices.images, urls, output), round_)
+def _names(known: Collection[str]) -> Callable[[str], list[str]]:
+    def names(text: str) -> list[str]:
+        found = text.split(",")
+        if unknown := [name for name in found if name not in known]:
+            raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {','.join(known)}")
+        return found
+
+    return names
 
 
-def _one(runner: Runner, run: Run, round_: int) -> Result:
-    """Run `runner` once and check what it made.
-
-    Raises:
-        WrongOutput: the run failed, or did something else than the job.
-    """
-    run.output.parent.mkdir(parents=True, exist_ok=True)
-    os.sync()  # what earlier runs wrote is not to be paid for by this one
-    log = run.output.with_suffix(".log")
-    usage = measure(runner.command(run), log=log, environment=runner.environment)
-    if usage.exit_code or usage.left_behind:
-        raise WrongOutput(f"{runner.name} ended with {usage.exit_code}, {usage.left_behind} processes left; see {log}")
-    pictures = check(run.job, run.photographs, runner.pictures(run))
-    return Result(runner.name, run.job.name, round_, run.photographs, pictures, usage)
-
-
-def _conclude(results: list[Result], first: str, choices: argparse.Namespace) -> int:
+def _job(contest: Contest, runners: list[Runner]) -> list[Result]:
+    job = contest.job
+    print(f"\njob {job.name}: {job.describes}; {contest.images} images, {contest.rounds} rounds", flush=True)
+    results = []
+    try:
+        for result in contest.results(runners):
+            print(result.line(), flush=True)
+            results.append(result)
+    finally:
+        contest.clear()
     print("\nmedian (range)\n" + report.table(results))
-    compared = report.ratios(results, first)
-    for ratios in compared:
+    for ratios in report.against_others(results, runners[0].name):
         print(ratios.line())
-    kept = choices.folder / "results.jsonl"
-    facts: dict[str, object] = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "cores": os.cpu_count()}
-    report.append(results, kept, {**facts, "python": platform.python_version()})
-    print(f"added to {kept}")
-    return 1 if choices.gate and not _passes(compared) else 0
+    return results
 
 
-def _passes(compared: list[Ratios]) -> bool:
-    """Tell whether the mill is as fast against img2dataset as it owes to be; without that pair it is not."""
-    for ratios in compared:
-        if (ratios.first, ratios.second) == ("mill", "img2dataset"):
-            fast, cheap = ratios.median_rate >= LEAST_RATE, ratios.median_cpu <= MOST_CPU
-            print(f"gate: rate x {LEAST_RATE} or more: {_verdict(fast)}; CPU x {MOST_CPU} or less: {_verdict(cheap)}")
-            return fast and cheap
-    print("gate: the mill was not measured beside img2dataset")
-    return False
-
-
-def _verdict(held: bool) -> str:
-    return "held" if held else "MISSED"
+def _judge(results: list[Result]) -> bool:
+    judgements = [found for name in JOBS for found in judged([result for result in results if result.job == name])]
+    for goal, value in judgements:
+        print(goal.line(value))
+    return passes(judgements)
 
 
 if __name__ == "__main__":
+    # Told to end, it ends what it has started, as it does when it is interrupted.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         sys.exit(main())
     except WrongOutput as wrong:

@@ -6,58 +6,91 @@ import argparse
 import io
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageChops, ImageDraw
 
-SIZES = ((1280, 960), (960, 1280), (1344, 896), (1104, 1104))
-"""Width and height in pixels: all about 1.2 megapixels."""
-PICTURES = 64
-TINY = (64, 48)
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Pictures of one sort."""
+
+    sizes: tuple[tuple[int, int], ...]
+    """Width and height in pixels."""
+    pictures: int
+    """How many different ones there are."""
+    suffixes: tuple[str, ...] = ("jpg",)
+    """The formats, by turns."""
+
+    def size_of(self, number: int) -> tuple[int, int]:
+        """Return the size of the picture that stands behind URL `number`."""
+        return self.sizes[number % self.pictures % len(self.sizes)]
+
+    def suffix_of(self, number: int) -> str:
+        """Return the format of the picture that stands behind URL `number`."""
+        return self.suffixes[number % self.pictures % len(self.suffixes)]
+
+
+_PHOTO_SIZES = ((1280, 960), (960, 1280), (1344, 896), (1104, 1104))
+KINDS = {
+    "photo": Kind(_PHOTO_SIZES, 64),
+    "large": Kind(((4000, 3000), (3000, 4000)), 8),
+    "mixed": Kind(_PHOTO_SIZES, 16, ("png", "webp")),
+    "tiny": Kind(((64, 48),), 1),
+}
+"""1.2 megapixels in about 214 KB; 12 megapixels; PNG with alpha and WebP in turn; next to nothing."""
 
 # Grid width and weight of each layer of smooth noise: large shapes are strong, fine detail is weak, as in photographs.
 _OCTAVES = ((4, 1.0), (12, 0.5), (40, 0.3), (140, 0.2), (420, 0.16))
 _GRAIN = 11
 """Amplitude of the pixel noise in grey levels, chosen so that a picture takes about 214 KB."""
 _QUALITY = 85
-_VERSION = 1
+_VERSION = 2
 
 
-def load(folder: Path) -> list[bytes]:
-    """Return the corpus as JPEG files in memory, made in `folder` if it isn't there."""
-    return [path.read_bytes() for path in ensure(folder)]
-
-
-def ensure(folder: Path) -> list[Path]:
-    kept = folder / f"corpus-{_VERSION}"
-    kept.mkdir(parents=True, exist_ok=True)
-    paths = [kept / f"{number:03d}.jpg" for number in range(PICTURES)]
-    for number, path in enumerate(paths):
+def ensure(folder: Path, name: str) -> list[Path]:
+    """Return the files of one kind, made in `folder` where they aren't there."""
+    found = paths(folder, name)
+    found[0].parent.mkdir(parents=True, exist_ok=True)
+    for number, path in enumerate(found):
         if not path.exists():
             unfinished = path.with_suffix(".part")
-            unfinished.write_bytes(photo(number))
+            unfinished.write_bytes(encoded(name, number))
             unfinished.rename(path)
-    return paths
+    return found
 
 
-def photo(number: int) -> bytes:
-    """Return the JPEG of picture `number`."""
-    chance = random.Random(number)
-    size = size_of(number)
+def paths(folder: Path, name: str) -> list[Path]:
+    """Return where the files of one kind lie."""
+    kind = KINDS[name]
+    return [
+        folder / f"corpus-{_VERSION}" / name / f"{number:03d}.{kind.suffix_of(number)}"
+        for number in range(kind.pictures)
+    ]
+
+
+def encoded(name: str, number: int) -> bytes:
+    """Return the file of picture `number` of a kind."""
+    size = KINDS[name].size_of(number)
+    if name == "tiny":
+        return _file(_channel(random.Random(number), size), "JPEG", quality=_QUALITY)
+    picture = _photograph(random.Random(number), size)
+    match KINDS[name].suffix_of(number):
+        case "png":
+            picture.putalpha(_channel(random.Random(-1 - number), size))
+            return _file(picture, "PNG", compress_level=4)
+        case "webp":
+            return _file(picture, "WEBP", quality=_QUALITY, method=2)
+        case _:
+            return _file(picture, "JPEG", quality=_QUALITY)
+
+
+def _photograph(chance: random.Random, size: tuple[int, int]) -> Image.Image:
     picture = Image.merge("RGB", [_channel(chance, size) for _ in range(3)])
     _draw_shapes(ImageDraw.Draw(picture), chance, size)
     grain = Image.frombytes("L", size, chance.randbytes(size[0] * size[1])).point(lambda level: level * _GRAIN // 255)
-    picture = ImageChops.add(picture, Image.merge("RGB", (grain, grain, grain)), offset=-_GRAIN // 2)
-    return _jpeg(picture)
-
-
-def tiny() -> bytes:
-    """Return a JPEG that costs next to nothing, for runs that are about numbers of items."""
-    return _jpeg(_channel(random.Random(0), TINY))
-
-
-def size_of(number: int) -> tuple[int, int]:
-    return SIZES[number % len(SIZES)]
+    return ImageChops.add(picture, Image.merge("RGB", (grain, grain, grain)), offset=-_GRAIN // 2)
 
 
 def _channel(chance: random.Random, size: tuple[int, int]) -> Image.Image:
@@ -81,19 +114,20 @@ def _draw_shapes(pen: ImageDraw.ImageDraw, chance: random.Random, size: tuple[in
         shape(box, fill=colour if chance.random() < 0.4 else None, outline=colour, width=chance.randrange(1, 6))
 
 
-def _jpeg(picture: Image.Image) -> bytes:
+def _file(picture: Image.Image, format_: str, **options: int) -> bytes:
     file = io.BytesIO()
-    picture.save(file, "JPEG", quality=_QUALITY)
+    picture.save(file, format_, **options)
     return file.getvalue()
 
 
-def _report(paths: list[Path]) -> Iterator[str]:
-    sizes = [path.stat().st_size for path in paths]
-    yield f"{len(paths)} pictures in {paths[0].parent}, {min(sizes):,} to {max(sizes):,} bytes"
+def _report(made: list[Path]) -> Iterator[str]:
+    sizes = [path.stat().st_size for path in made]
+    yield f"{len(made)} pictures in {made[0].parent}, {min(sizes):,} to {max(sizes):,} bytes"
     yield f"mean {sum(sizes) // len(sizes):,}"
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path(".bench"))
-    print(*_report(ensure(parser.parse_args().folder)), sep="\n")
+    for name in KINDS:
+        print(*_report(ensure(parser.parse_args().folder, name)), sep="\n")

@@ -13,7 +13,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from benchmarks.jobs import R, WrongOutput, write_list
+from benchmarks.jobs import Output, R, WrongOutput, write_list
 from benchmarks.measure import OFTEN_S, Usage, measure
 from benchmarks.report import Result, append
 from benchmarks.runners import Mill, Run
@@ -27,7 +27,7 @@ def main() -> int:
     with serving(choices.folder) as address:
         few, many = (_one(count, address, choices.folder) for count in (choices.few, choices.many))
     append([few, many], choices.folder / "memory.jsonl", {"cores": os.cpu_count()})
-    growth = many.peak_mib - few.peak_mib
+    growth = (many.usage.peak_pss_bytes - few.usage.peak_pss_bytes) / 2**20
     held = growth <= MOST_GROWTH_MIB
     print(f"growth {growth:+.1f} MiB, at most {MOST_GROWTH_MIB:.0f}: {'held' if held else 'MISSED'}")
     return 0 if held else 1
@@ -50,14 +50,14 @@ def _one(lines: int, address: str, folder: Path) -> Result:
     run.output.parent.mkdir(parents=True, exist_ok=True)
     log = run.output.with_suffix(".log")
     usage = measure(Mill().command(run), log=log, sample_every_s=OFTEN_S)
-    pictures = _check(run, usage, log)
+    output = _check(run, usage, log)
     shutil.rmtree(run.output)
-    result = Result("mill", "tiny", 1, lines, pictures, usage)
+    result = Result("mill", "tiny", 1, lines, output, usage)
     print(f"{lines:>9,} lines{result.line()}  {usage.peak_processes} processes", flush=True)
     return result
 
 
-def _check(run: Run, usage: Usage, log: Path) -> int:
+def _check(run: Run, usage: Usage, log: Path) -> Output:
     """Count pictures and manifest rows.
 
     Raises:
@@ -65,12 +65,12 @@ def _check(run: Run, usage: Usage, log: Path) -> int:
     """
     if usage.exit_code or usage.left_behind:
         raise WrongOutput(f"ended with {usage.exit_code}, {usage.left_behind} processes left behind; see {log}")
-    pictures = sum(1 for _ in Mill().pictures(run))
+    sizes = [path.stat().st_size for path in Mill().pictures(run)]
     with (run.output / "manifest.csv").open(encoding="utf-8", newline="") as manifest:
         rows = sum(1 for _ in csv.DictReader(manifest))
-    if (pictures, rows) != (run.photographs, run.photographs):
-        raise WrongOutput(f"{run.photographs} lines gave {pictures} pictures and {rows} manifest rows")
-    return pictures
+    if (len(sizes), rows) != (run.photographs, run.photographs):
+        raise WrongOutput(f"{run.photographs} lines gave {len(sizes)} pictures and {rows} manifest rows")
+    return Output(len(sizes), sum(sizes))
 
 
 if __name__ == "__main__":

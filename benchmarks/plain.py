@@ -1,32 +1,21 @@
 """A script such as is written for one list and one evening: the least that does the job.
 
-python -m benchmarks.plain R|T URLS OUTPUT
+python -m benchmarks.plain R|T|L|M URLS OUTPUT
 """
 
 from __future__ import annotations
 
 import asyncio
-import io
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import aiohttp
-from PIL import Image
 
 from benchmarks.jobs import JOBS
+from benchmarks.thumbnails import render
 
 _DOWNLOADS = 32
-_OPTIONS = {"JPEG": {"quality": 85}, "WEBP": {"quality": 80, "method": 2}}
-
-
-def render(original: bytes, boxes: tuple[tuple[int, str], ...], stem: Path) -> None:
-    with Image.open(io.BytesIO(original)) as picture:
-        for side in sorted({side for side, _ in boxes}, reverse=True):
-            picture.thumbnail((side, side))
-            for format_ in (format_ for box, format_ in boxes if box == side):
-                suffix = "jpg" if format_ == "JPEG" else "webp"
-                picture.save(f"{stem}-{side}.{suffix}", format_, **_OPTIONS[format_])
 
 
 async def run(job_name: str, urls: list[str], output: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from benchmarks.jobs import Output
 from benchmarks.measure import Usage
 
 
@@ -19,8 +20,12 @@ class Result:
     job: str
     round: int
     photographs: int
-    pictures: int
+    output: Output
     usage: Usage
+    psnr: float | None = None
+    """In decibels, where the pictures were compared with the best that can be made."""
+    best_psnr: float | None = None
+    """That of a full decode with Lanczos, encoded in the same formats: the encoder's own loss."""
 
     @property
     def rate(self) -> float:
@@ -33,14 +38,31 @@ class Result:
         return 1000 * self.usage.cpu_s / self.photographs
 
     @property
-    def peak_mib(self) -> float:
-        return self.usage.peak_pss_bytes / 2**20
+    def output_kb(self) -> float:
+        """What was made of one photograph, in kilobytes."""
+        return self.output.size_bytes / 1e3 / self.photographs
+
+    @property
+    def loss_db(self) -> float | None:
+        """How far its pictures stay below the best that its formats can hold, in decibels."""
+        return None if self.psnr is None or self.best_psnr is None else self.best_psnr - self.psnr
+
+    @property
+    def peak_mb(self) -> float:
+        return self.usage.peak_pss_bytes / 1e6
 
     def line(self) -> str:
-        return (
-            f"  round {self.round}  {self.runner:<12} {self.rate:7.1f} images/s  {self.cpu_ms:6.2f} ms CPU/image"
-            f"  {self.peak_mib:6.0f} MiB  {self.pictures} pictures checked"
-        )
+        parts = [
+            f"  round {self.round}  {self.runner:<13} {self.rate:7.1f} images/s  {self.cpu_ms:6.2f} ms CPU/image",
+            f"{self.peak_mb:5.0f} MB  {self.output.pictures} pictures checked",
+        ]
+        if self.psnr is not None:
+            parts.append(f"{self.psnr:.1f} dB")
+        if self.usage.standing_cpu_s:
+            shares = ((name, 1000 * taken / self.photographs) for name, taken in self.usage.standing_cpu_s.items())
+            parts.append("of it " + ", ".join(f"{name} {share:.2f}" for name, share in shares))
+            parts.append(f"their start apart: {self.usage.start_cpu_s:.1f} s CPU")
+        return "  ".join(parts)
 
 
 def append(results: Iterable[Result], path: Path, facts: dict[str, object]) -> None:
@@ -52,15 +74,32 @@ def append(results: Iterable[Result], path: Path, facts: dict[str, object]) -> N
             file.write(json.dumps({**facts, **asdict(result), **figures}) + "\n")
 
 
+def rows(results: list[Result]) -> list[tuple[str, ...]]:
+    """Return medians and ranges by runner, below a row of headings."""
+    found: list[tuple[str, ...]] = [("", "images/s", "ms CPU per image", "peak MB (PSS)", "PSNR, dB", "output, KB")]
+    for runner in runners_of(results):
+        own = of(results, runner)
+        quality = median(result.psnr for result in own)
+        found.append(
+            (
+                runner,
+                spread([result.rate for result in own], 1),
+                spread([result.cpu_ms for result in own], 2),
+                spread([result.peak_mb for result in own], 0),
+                "" if quality is None else f"{quality:.1f}",
+                f"{median(result.output_kb for result in own):.1f}",
+            )
+        )
+    return found
+
+
 def table(results: list[Result]) -> str:
-    """Return medians and ranges by runner."""
-    rows: list[tuple[str, ...]] = [("", "images/s", "ms CPU per image", "peak MiB (PSS)")]
-    for runner in _runners(results):
-        own = [result for result in results if result.runner == runner]
-        rate = _spread([result.rate for result in own], 1)
-        cpu = _spread([result.cpu_ms for result in own], 2)
-        rows.append((runner, rate, cpu, _spread([result.peak_mib for result in own], 0)))
-    return _aligned(rows)
+    """Return the rows for a terminal."""
+    cells = rows(results)
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    return "\n".join(
+        "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,33 +120,44 @@ class Ratios:
         return statistics.median(self.cpu)
 
     def line(self) -> str:
-        return f"{self.first} : {self.second:<12} rate x {_spread(self.rate, 2)}   CPU x {_spread(self.cpu, 2)}"
+        return f"{self.first} : {self.second:<13} rate x {spread(self.rate, 2)}   CPU x {spread(self.cpu, 2)}"
 
 
-def ratios(results: list[Result], first: str) -> list[Ratios]:
-    """Return `first` against each other runner."""
+def ratios(results: list[Result], first: str, second: str) -> Ratios | None:
+    """Return `first` against `second`; None when no round has both."""
     by_key = {(result.runner, result.round): result for result in results}
     rounds = sorted({result.round for result in results})
-    found = []
-    for second in _runners(results):
-        pairs = [(by_key[first, round_], by_key[second, round_]) for round_ in rounds if (first, round_) in by_key]
-        if second != first and pairs:
-            rate = [ours.rate / theirs.rate for ours, theirs in pairs]
-            found.append(Ratios(first, second, rate, [ours.cpu_ms / theirs.cpu_ms for ours, theirs in pairs]))
-    return found
+    pairs = [(by_key.get((first, round_)), by_key.get((second, round_))) for round_ in rounds]
+    both = [(ours, theirs) for ours, theirs in pairs if ours and theirs]
+    if not both:
+        return None
+    rate = [ours.rate / theirs.rate for ours, theirs in both]
+    return Ratios(first, second, rate, [ours.cpu_ms / theirs.cpu_ms for ours, theirs in both])
 
 
-def _runners(results: list[Result]) -> list[str]:
+def against_others(results: list[Result], first: str) -> list[Ratios]:
+    """Return `first` against each other runner."""
+    others = (second for second in runners_of(results) if second != first)
+    return [found for second in others if (found := ratios(results, first, second))]
+
+
+def of(results: list[Result], runner: str) -> list[Result]:
+    """Return the results of one runner."""
+    return [result for result in results if result.runner == runner]
+
+
+def runners_of(results: list[Result]) -> list[str]:
+    """Return who was measured."""
     return list(dict.fromkeys(result.runner for result in results))
 
 
-def _spread(values: list[float], digits: int) -> str:
+def median(values: Iterable[float | None]) -> float | None:
+    """Return the median of those that are there; None when none is."""
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
+def spread(values: list[float], digits: int) -> str:
+    """Return a median with its range."""
     middle, low, high = statistics.median(values), min(values), max(values)
     return f"{middle:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
-
-
-def _aligned(rows: list[tuple[str, ...]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )

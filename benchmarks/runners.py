@@ -1,24 +1,24 @@
 """Who is measured: one class per program, each with the settings its own documentation recommends for this job.
 
-A new peer is a class with the four members of `Runner` and a line in `RUNNERS`.
+A new peer is a class made from `Runner`, and a line in `RUNNERS` of `benchmarks/contest.py`.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-import venv
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
-from benchmarks.jobs import Job
+from benchmarks.environments import install
+from benchmarks.jobs import JOBS, Job
 
-_HERE = Path(__file__).parent
-_CORES = os.cpu_count() or 1
+HERE = Path(__file__).parent
+EVERY_JOB = frozenset(JOBS)
+FORMATS = frozenset({"JPEG", "WEBP"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,120 +33,83 @@ class Run:
     """A folder that doesn't exist yet."""
 
 
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """Servers that stand before the run and work for it; their start is not measured, their work is."""
+
+    pids: Mapping[str, int] = field(default_factory=dict)
+    """The first process of each."""
+    command: list[str] = field(default_factory=list)
+    """What is run and measured beside them."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
 class Runner(Protocol):
     """A program that does a job."""
 
     name: str
-    jobs: frozenset[str]
-    environment: Mapping[str, str]
+    jobs: frozenset[str] = EVERY_JOB
+    formats: frozenset[str] = FORMATS
+    """What it can write; of a job's outputs it owes only these."""
+    environment: Mapping[str, str] = MappingProxyType({})
 
     def prepare(self, folder: Path) -> None:
-        """Install what is needed, outside the measured time; `folder` stays between calls."""
+        """Install what is needed, outside the measured time; `folder` stays between calls.
+
+        Raises:
+            NotInstallable: it can't be had here.
+        """
+        return
+
+    def standing(self, run: Run) -> AbstractContextManager[Crew]:
+        """Have up what is up before the run; a program that starts with its job has no such thing."""
+        return nullcontext(Crew(command=self.command(run), environment=self.environment))
 
     def command(self, run: Run) -> list[str]:
-        """Return what is run and measured."""
+        """Return what is run and measured, for a program that starts with its job."""
+        raise NotImplementedError
 
     def pictures(self, run: Run) -> Iterable[Path]:
         """Return the files that it made."""
+        return run.output.iterdir()
 
 
-class Mill:
+class Mill(Runner):
     """The mill as its users start it: everything in one process tree, installed with what it needs and no more."""
 
     name = "mill"
-    jobs = frozenset({"R", "T"})
-    environment: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self) -> None:
-        self._program = Path(sys.executable).with_name("imagemill")
+        self.program = Path(sys.executable).with_name("imagemill")
         """Where nothing was prepared, the mill beside this Python."""
 
     def prepare(self, folder: Path) -> None:
-        lists = [_HERE.parent / "requirements" / name for name in ("runtime.txt", "build.txt")]
-        self._program = _install(folder / "mill", *lists, editable=_HERE.parent) / "imagemill"
+        lists = [HERE.parent / "requirements" / name for name in ("runtime.txt", "build.txt")]
+        self.program = install(folder / "mill", *lists, editable=HERE.parent) / "imagemill"
 
     def command(self, run: Run) -> list[str]:
         recipe = ["--recipe", run.job.recipe, "--allow-net", "127.0.0.0/8"]
-        return [str(self._program), "run", str(run.urls), "-o", str(run.output), *recipe]
+        return [str(self.program), "run", str(run.urls), "-o", str(run.output), *recipe]
 
     def pictures(self, run: Run) -> Iterable[Path]:
         return (path for path in run.output.iterdir() if path.suffix in {".jpg", ".webp"})
 
 
-class Img2dataset:
-    """img2dataset with files as output; processes, threads and shards are set to its advantage."""
-
-    name = "img2dataset"
-    jobs = frozenset({"R"})
-    environment: Mapping[str, str] = MappingProxyType({"NO_ALBUMENTATIONS_UPDATE": "1", "WANDB_MODE": "disabled"})
-
-    def __init__(self, *, processes: int = _CORES, threads: int = 64, shards: int = 1) -> None:
-        self._processes, self._threads, self._shards = processes, threads, shards
-        self._program = Path()
-
-    def prepare(self, folder: Path) -> None:
-        self._program = _install(folder / "img2dataset", _HERE / "requirements-img2dataset.txt") / "img2dataset"
-
-    def command(self, run: Run) -> list[str]:
-        # Shards are its unit of work, one process on each. One a process was fastest of 1, 2 and 4, as were 64 threads
-        # of 16, 32 and 64.
-        shard = -(-run.photographs // (self._shards * self._processes))
-        options = {
-            "url_list": run.urls,
-            "input_format": "txt",
-            "output_folder": run.output,
-            "output_format": "files",
-            "processes_count": self._processes,
-            "thread_count": self._threads,
-            "number_sample_per_shard": shard,
-            "image_size": 256,
-            "resize_mode": "keep_ratio_largest",
-            "resize_only_if_bigger": True,
-            "encode_format": "jpg",
-            "encode_quality": 85,
-            "enable_wandb": False,
-        }
-        return [str(self._program), *(f"--{name}={value}" for name, value in options.items())]
-
-    def pictures(self, run: Run) -> Iterable[Path]:
-        return run.output.glob("*/*.jpg")
-
-
-class Plain:
+class Plain(Runner):
     """What a good programmer writes in an hour: aiohttp, a pool of processes, Pillow; no durability, no retries."""
 
     name = "plain"
-    jobs = frozenset({"R", "T"})
-    environment: Mapping[str, str] = MappingProxyType({})
-
-    def prepare(self, folder: Path) -> None:
-        """Do nothing: its libraries are among ours."""
 
     def command(self, run: Run) -> list[str]:
+        """Its libraries are among ours."""
         return [sys.executable, "-m", "benchmarks.plain", run.job.name, str(run.urls), str(run.output)]
 
-    def pictures(self, run: Run) -> Iterable[Path]:
-        return run.output.iterdir()
 
+class Floor(Runner):
+    """The parts by themselves: fetch, render, write, one process a core, the mill's encoders."""
 
-RUNNERS: dict[str, Callable[[], Runner]] = {"mill": Mill, "img2dataset": Img2dataset, "plain": Plain}
+    name = "floor"
 
-
-def _install(folder: Path, *requirements: Path, editable: Path | None = None) -> Path:
-    """Install lists of dependencies into a virtual environment of its own, once; return its folder of programs.
-
-    `editable` is a project that is installed there too, as it stands.
-    """
-    installed = folder / "installed.txt"
-    wanted = b"".join(each.read_bytes() for each in requirements)
-    if not installed.exists() or installed.read_bytes() != wanted:
-        print(f"installing {folder.name} into {folder}", flush=True)
-        venv.create(folder, with_pip=True, clear=True)
-        pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-        lists = [argument for each in requirements for argument in ("-r", str(each))]
-        subprocess.run([*pip, "--require-hashes", "--only-binary", ":all:", *lists], check=True)
-        if editable:
-            project = ["--no-deps", "--no-build-isolation", "--no-index", "--editable", str(editable)]
-            subprocess.run([*pip, *project], check=True)
-        installed.write_bytes(wanted)
-    return folder / "bin"
+    def command(self, run: Run) -> list[str]:
+        """Its libraries are among ours."""
+        return [sys.executable, "-m", "benchmarks.floor", run.job.name, str(run.urls), str(run.output)]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
+import socket
+import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -11,16 +15,23 @@ import pytest
 from PIL import Image
 
 from benchmarks import corpus
-from benchmarks.jobs import R, WrongOutput, check
+from benchmarks.goals import judged, passes
+from benchmarks.jobs import Job, Output, R, T, WrongOutput, check, write_list
+from benchmarks.machine import facts
 from benchmarks.measure import OFTEN_S, Usage, measure
-from benchmarks.report import Result, ratios, table
+from benchmarks.publish import PAGE, publish_contest
+from benchmarks.quality import best_psnr, psnr
+from benchmarks.report import Result, against_others, table
+from benchmarks.rows import row_times
+from benchmarks.runners import FORMATS, Floor, Plain, Run, Runner
 from benchmarks.server import serving
+from benchmarks.smoke import Usual
 
 BUSY = "import time; end = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
 
 
-def result(runner: str, round_: int, *, wall_s: float, cpu_s: float) -> Result:
-    return Result(runner, "R", round_, 100, 100, Usage(0, wall_s, cpu_s, 2**20, 1, 0))
+def result(runner: str, round_: int, *, wall_s: float, cpu_s: float, job: str = "R") -> Result:
+    return Result(runner, job, round_, 100, Output(100, 1_000_000), Usage(0, wall_s, cpu_s, 10**6, 1, 0))
 
 
 def test_cpu_of_a_process_that_outlives_the_command_is_counted(tmp_path: Path) -> None:
@@ -49,35 +60,106 @@ def test_what_the_command_says_is_kept_and_its_exit_code_told(tmp_path: Path) ->
     assert (tmp_path / "log").read_text() == "trouble\n"
 
 
-def test_a_photograph_is_the_same_each_time_and_of_its_size() -> None:
-    first, again = corpus.photo(1), corpus.photo(1)
+def test_cpu_and_memory_of_a_server_that_stands_are_counted_but_not_its_start(tmp_path: Path) -> None:
+    asking, answering = tmp_path / "asking", tmp_path / "answering"
+    for pipe in (asking, answering):
+        os.mkfifo(pipe)
+    # Busy when it starts; when it is asked, a child of its own is, and ends before the second look.
+    server = (
+        f"{BUSY}\nimport subprocess, sys\nheld = bytearray(50_000_000); print(1, flush=True)\n"
+        f"open({str(asking)!r}).read(); subprocess.run([sys.executable, '-c', {BUSY!r}])\n"
+        f"open({str(answering)!r}, 'w').write('done'); sys.stdin.read()"
+    )
+    ask = f"open({str(asking)!r}, 'w').write('do'); open({str(answering)!r}).read()"
+    with subprocess.Popen([sys.executable, "-c", server], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as standing:
+        assert standing.stdout
+        standing.stdout.readline()
+        usage = measure(
+            [sys.executable, "-c", ask], log=tmp_path / "log", standing={"it": standing.pid}, sample_every_s=OFTEN_S
+        )
+        standing.kill()
+
+    assert usage.exit_code == 0, (tmp_path / "log").read_text()
+    assert usage.start_cpu_s >= 0.3
+    assert 0.3 <= usage.standing_cpu_s["it"] <= usage.cpu_s
+    assert usage.peak_pss_bytes >= 50_000_000
+
+
+@pytest.mark.parametrize("kind", ["photo", "mixed"])
+def test_a_picture_is_the_same_each_time_and_of_its_size(kind: str) -> None:
+    first, again = corpus.encoded(kind, 1), corpus.encoded(kind, 1)
 
     assert first == again
-    assert 150_000 < len(first) < 280_000
+    with Image.open(io.BytesIO(first)) as picture:
+        assert picture.size == corpus.KINDS[kind].size_of(1)
+        assert corpus.KINDS[kind].suffix_of(1) in {"jpg", str(picture.format).lower()}
 
 
-def test_every_url_of_the_server_has_bytes_of_its_own(tmp_path: Path) -> None:
-    kept = tmp_path / "corpus-1"
-    kept.mkdir()
-    for number in range(corpus.PICTURES):
-        Image.new("RGB", (8, 8)).save(kept / f"{number:03d}.jpg")
+def test_a_photograph_takes_what_a_photograph_takes() -> None:
+    assert 150_000 < len(corpus.encoded("photo", 1)) < 280_000
+
+
+def small_corpus(folder: Path) -> None:
+    """Lay small pictures where the corpus of each kind would be made."""
+    for name, kind in corpus.KINDS.items():
+        for path in corpus.paths(folder, name):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.effect_noise((8, 8), 50).convert("RGBA" if path.suffix == ".png" else "RGB").save(path)
+        assert kind.pictures
+
+
+def test_every_url_of_the_server_has_bytes_of_its_own_that_can_be_decoded(tmp_path: Path) -> None:
+    small_corpus(tmp_path)
+    numbers = (0, 1, 64, 65, 128)
 
     with serving(tmp_path) as address:
-        bodies = {urllib.request.urlopen(f"{address}/img/{number:06d}.jpg").read() for number in (0, 1, 64, 128)}
-        with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(f"{address}/elsewhere")
+        bodies = {
+            (kind, number): urllib.request.urlopen(f"{address}/{kind}/{number:06d}.jpg").read()
+            for kind in corpus.KINDS
+            for number in numbers
+        }
+        for path in ("elsewhere", "photo/x.jpg", "nothing/000001.jpg"):
+            with pytest.raises(urllib.error.HTTPError, match="404"):
+                urllib.request.urlopen(f"{address}/{path}")
 
-    assert len(bodies) == 4
+    assert len(set(bodies.values())) == len(corpus.KINDS) * len(numbers)
+    for (kind, number), body in bodies.items():
+        with Image.open(io.BytesIO(body)) as picture:
+            picture.load()
+            assert corpus.KINDS[kind].suffix_of(number) in {"jpg", str(picture.format).lower()}
+
+
+def test_the_server_answers_requests_that_come_together_though_no_buffer_holds_the_answers(tmp_path: Path) -> None:
+    small_corpus(tmp_path)
+    large = corpus.paths(tmp_path, "large")[0]
+    Image.effect_noise((3000, 2000), 90).save(large, quality=95)
+
+    with (
+        serving(tmp_path) as address,
+        socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2]))) as client,
+    ):
+        client.sendall(
+            b"GET /large/000000.jpg HTTP/1.1\r\n\r\n" * 2 + b"GET /gone HTTP/1.1\r\nConnection: close\r\n\r\n"
+        )
+        received = bytearray()
+        while b" 404 " not in received[-200:]:
+            part = client.recv(100_000)
+            assert part
+            received += part
+
+    picture = large.stat().st_size + 12  # with the comment that holds its number
+    assert received.count(b"Content-Length: %d\r\n" % picture) == 2
+    assert len(received) > 2 * picture
 
 
 @pytest.mark.parametrize("fault", ["missing", "too large", "wrong format"])
 def test_a_run_that_did_not_do_the_job_is_no_result(tmp_path: Path, fault: str) -> None:
     paths = [tmp_path / f"{number}.jpg" for number in range(4)]
     for number, path in enumerate(paths):
-        width, height = corpus.size_of(number)
+        width, height = corpus.KINDS["photo"].size_of(number)
         scale = 256 / max(width, height)
         Image.new("RGB", (round(width * scale), round(height * scale))).save(path)
-    assert check(R, 4, paths) == 4
+    assert check(R, 4, paths, FORMATS).pictures == 4
 
     match fault:
         case "missing":
@@ -88,7 +170,18 @@ def test_a_run_that_did_not_do_the_job_is_no_result(tmp_path: Path, fault: str) 
             Image.new("RGB", (256, 192)).save(paths[0], "PNG")
 
     with pytest.raises(WrongOutput):
-        check(R, 4, paths)
+        check(R, 4, paths, FORMATS)
+
+
+def test_a_runner_owes_only_the_formats_it_can_write(tmp_path: Path) -> None:
+    paths = []
+    for side in (150, 600, 1200):
+        paths.append(tmp_path / f"{side}.jpg")
+        Image.new("RGB", (side, round(side * 0.75))).save(paths[-1])
+
+    assert check(T, 1, paths, frozenset({"JPEG"})).pictures == 3
+    with pytest.raises(WrongOutput):
+        check(T, 1, paths, FORMATS)
 
 
 def test_runners_are_compared_round_by_round() -> None:
@@ -97,11 +190,105 @@ def test_runners_are_compared_round_by_round() -> None:
         result("other", 1, wall_s=3, cpu_s=2),
         result("mill", 2, wall_s=2, cpu_s=2),
         result("other", 2, wall_s=4, cpu_s=8),
+        result("mill", 3, wall_s=9, cpu_s=9),  # the other was left out of this one
     ]
 
-    (compared,) = ratios(results, "mill")
+    (compared,) = against_others(results, "mill")
 
     assert (compared.first, compared.second) == ("mill", "other")
     assert compared.rate == pytest.approx([3, 2])
     assert compared.cpu == pytest.approx([0.5, 0.25])
-    assert "75.0 (50.0-100.0)" in table(results)
+    assert "50.0 (11.1-100.0)" in table(results)
+
+
+@pytest.mark.parametrize(("cpu_s", "passed"), [(2.0, True), (6.0, False)])
+def test_a_missed_gate_is_told_and_judged(cpu_s: float, passed: bool) -> None:
+    results = [result("mill", 1, wall_s=1, cpu_s=cpu_s), result("img2dataset", 1, wall_s=4, cpu_s=10)]
+
+    judgements = judged(results)
+
+    assert passes(judgements) is passed
+    assert ("MISSED" in "".join(goal.line(value) for goal, value in judgements)) is not passed
+
+
+def test_nothing_to_judge_passes_no_gate() -> None:
+    assert not passes(judged([result("plain", 1, wall_s=1, cpu_s=1)]))
+
+
+def test_quality_is_that_of_each_picture_against_its_own_original(tmp_path: Path) -> None:
+    originals = [tmp_path / f"{number}.jpg" for number in range(3)]
+    for number, original in enumerate(originals):
+        original.write_bytes(corpus.encoded("photo", number))
+    good, poor = tmp_path / "good", tmp_path / "poor"
+    good.mkdir()
+    poor.mkdir()
+    for number, original in enumerate(originals):
+        with Image.open(original) as picture:
+            size = round(picture.width * 256 / max(picture.size)), round(picture.height * 256 / max(picture.size))
+            made = picture.resize(size, Image.Resampling.LANCZOS)
+        made.save(good / f"{3 - number}.jpg", quality=85)
+        made.reduce(6).resize(size).save(poor / f"{3 - number}.jpg", quality=85)
+
+    best = best_psnr(R.boxes, originals)
+
+    assert psnr(good.iterdir(), originals) == pytest.approx(best, abs=0.05)
+    assert psnr(poor.iterdir(), originals) < best - 3
+
+
+def test_a_smaller_regression_is_no_gross_one() -> None:
+    usual = Usual("plain", rate=1.0, cpu=1.0)
+    plain = result("plain", 1, wall_s=1, cpu_s=1)
+
+    assert usual.verdict([result("mill", 1, wall_s=1.9, cpu_s=1.9), plain])[1]
+    assert not usual.verdict([result("mill", 1, wall_s=2.1, cpu_s=1), plain])[1]
+    assert not usual.verdict([result("mill", 1, wall_s=1, cpu_s=2.1), plain])[1]
+
+
+def test_figures_are_published_between_their_marks_alone(tmp_path: Path) -> None:
+    page = tmp_path / "performance.md"
+    page.write_text("before\n<!-- contest: written by make bench -->\nold\n<!-- end of contest -->\nafter\n")
+    results = [result(name, 1, wall_s=wall_s, cpu_s=1) for name, wall_s in (("mill", 1.0), ("floor", 0.5))]
+
+    here = facts()
+    publish_contest(results, here, page)
+    once = page.read_text()
+    publish_contest(results, here, page)
+
+    assert page.read_text() == once
+    assert once.startswith("before\n")
+    assert once.endswith("<!-- end of contest -->\nafter\n")
+    assert "| mill | 100.0 (100.0-100.0) | 10.00 (10.00-10.00) |" in once
+    assert "old" not in once
+    assert "](performance-R.svg)" in once
+    assert b"<svg" in (tmp_path / "performance-R.svg").read_bytes()
+
+
+def test_the_page_has_a_place_for_everything_that_is_published() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+
+    for name in ("contest", "growth", "startup"):
+        assert text.count(f"<!-- {name}: written by make bench -->") == text.count(f"<!-- end of {name} -->") == 1
+
+
+async def test_a_claim_and_a_fold_are_timed_on_a_store_of_the_asked_size(tmp_path: Path) -> None:
+    times = await row_times(600, tmp_path / "rows.db")
+
+    assert times.claim_ms > 0
+    assert times.fold_ms > 0
+
+
+@pytest.mark.parametrize("job", [R, T], ids=["R", "T"])
+@pytest.mark.parametrize("script", [Plain, Floor])
+def test_the_scripts_do_the_job(tmp_path: Path, script: type[Runner], job: Job) -> None:
+    small_corpus(tmp_path)
+    for number, path in enumerate(corpus.paths(tmp_path, "photo")[:3]):
+        path.write_bytes(corpus.encoded("photo", number))
+    runner = script()
+
+    with serving(tmp_path) as address:
+        write_list(address, "photo", 3, tmp_path / "urls.txt")
+        run = Run(job, 3, tmp_path / "urls.txt", tmp_path / "out")
+        usage = measure(runner.command(run), log=tmp_path / "log")
+
+    assert usage.exit_code == 0, (tmp_path / "log").read_text()
+    assert check(job, 3, runner.pictures(run), runner.formats).pictures == 3 * len(job.boxes)

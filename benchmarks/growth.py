@@ -1,0 +1,229 @@
+"""How cost grows with the batch: a standing mill, tiny pictures, 1,000 to 1,000,000 of them.
+
+    python -m benchmarks.growth                       1,000, 10,000 and 100,000 items, and 100 batches at once
+    python -m benchmarks.growth --counts 10000,1000000
+
+Each figure should stay where it is from 10,000 items up, the time of intake as a whole apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import psutil
+
+from benchmarks import corpus
+from benchmarks.jobs import WrongOutput
+from benchmarks.machine import facts
+from benchmarks.measure import OFTEN_S, Sampler, cpu_of
+from benchmarks.rows import RowTimes, row_times
+from benchmarks.server import serving
+from imagemill.client import MillClient
+from imagemill.client.recipes import recipe_message
+from imagemill.domain.presets import PRESETS
+from tests.support.cluster import IMAGEMILL
+from tests.support.processes import Program
+
+_ASKED = 15
+"""How often a quick answer is asked for."""
+_BATCHES = 100
+_BANNER = re.compile(r"is up at (\S+)\.\n(?:.*\n)+Ctrl-C")
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What a batch of one size costs."""
+
+    items: int
+    batches: int
+    intake_s: float
+    """Until the batch is returned, every item durable."""
+    intake_ms: float
+    """Of it for each item."""
+    outside_ms: float
+    """CPU of the mill's first process for each item: everything but decoding and encoding."""
+    whole_ms: float
+    """CPU of all processes for each item."""
+    items_a_second: float
+    peak_mb: float
+    row_bytes: float
+    """The size of the database file for each item."""
+    list_ms: float
+    """The first page of the items."""
+    watch_ms: float
+    """The first message of a watch that asks for items."""
+    claim_ms: float
+    """A claim of 256 items."""
+    fold_ms: float
+    """A fold of 256 results."""
+
+
+LABELS = {
+    "intake_ms": "intake, ms per item",
+    "outside_ms": "CPU outside pixels, ms per item",
+    "peak_mb": "peak memory",
+    "row_bytes": "database, bytes per item",
+    "list_ms": "first page of items",
+    "watch_ms": "first message of a watch",
+    "claim_ms": "claim of 256",
+    "fold_ms": "fold of 256",
+}
+
+
+async def grow(address: str, count: int, batches: int, folder: Path, rows: RowTimes) -> Growth:
+    """Have a new mill do `count` tiny pictures in so many batches."""
+    with _standing_mill(folder) as (program, target):
+        first = psutil.Process(program.pid)
+        sampler = Sampler(OFTEN_S, {"mill": program.pid})
+        sampler.start()
+        before = _cpu(first)
+        async with MillClient(target) as client:
+            started = time.perf_counter()
+            shares = [range(number, count, batches) for number in range(batches)]
+            names = await asyncio.gather(*(_submitted(client, address, share) for share in shares))
+            intake_s = time.perf_counter() - started
+            await asyncio.gather(*(_succeeded(client, *each) for each in zip(names, shares, strict=True)))
+            took_s = time.perf_counter() - started
+            after = _cpu(first)
+            list_ms = await _median_ms(lambda: client.item_pages(names[0], page_size=100))
+            watch_ms = await _median_ms(lambda: client.watch(names[0], view="items"))
+        sampler.stop()
+        # A mill that has ended has brought everything into the one file.
+        program.send(signal.SIGTERM)
+        program.ended()
+        return Growth(
+            items=count,
+            batches=batches,
+            intake_s=intake_s,
+            intake_ms=1000 * intake_s / count,
+            outside_ms=1000 * (after[0] - before[0]) / count,
+            whole_ms=1000 * (sum(after) - sum(before)) / count,
+            items_a_second=count / took_s,
+            peak_mb=sampler.peak_pss_bytes / 1e6,
+            row_bytes=_database_bytes(folder) / count,
+            list_ms=list_ms,
+            watch_ms=watch_ms,
+            claim_ms=rows.claim_ms,
+            fold_ms=rows.fold_ms,
+        )
+
+
+@contextmanager
+def _standing_mill(folder: Path) -> Iterator[tuple[Program, str]]:
+    """Run `imagemill up`; yield it and where it listens."""
+    options = ["--data", str(folder), "--listen", "127.0.0.1:0", "--allow-net", "127.0.0.0/8"]
+    program = Program([IMAGEMILL, "up", *options], folder.parent)
+    try:
+        program.wait_until(lambda: _BANNER.search(program.out))
+        found = _BANNER.search(program.out)
+        assert found is not None
+        yield program, found[1]
+    finally:
+        program.destroy()
+
+
+async def _submitted(client: MillClient, address: str, numbers: Sequence[int]) -> str:
+    urls = (f"{address}/tiny/{number:07d}.jpg" for number in numbers)
+    batch = await client.submit(urls, recipe=recipe_message(PRESETS["dataset-256"].to_mapping()))
+    return batch.name
+
+
+async def _succeeded(client: MillClient, name: str, numbers: Sequence[int]) -> None:
+    """Wait for the end of a batch.
+
+    Raises:
+        WrongOutput: not every item has its picture.
+    """
+    batch = await client.wait(name)
+    if batch.progress.succeeded != len(numbers):
+        raise WrongOutput(f"{name}: {batch.progress.succeeded} of {len(numbers)} items succeeded")
+
+
+async def _median_ms(stream: Callable[[], AsyncGenerator[object, None]]) -> float:
+    """Return how long the first answer of a stream takes."""
+    times = []
+    for _ in range(_ASKED):
+        started = time.perf_counter()
+        async with aclosing(stream()) as answers:
+            await anext(answers)
+            times.append(1000 * (time.perf_counter() - started))
+    return statistics.median(times)
+
+
+def _cpu(first: psutil.Process) -> tuple[float, float]:
+    """Return the CPU seconds of the mill's first process, and of all its children."""
+    times = first.cpu_times()
+    children = cpu_of(first.pid) - times.user - times.system
+    return times.user + times.system, children
+
+
+def _database_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("mill.db*"))
+
+
+def main() -> int:
+    choices = _parser().parse_args()
+    corpus.ensure(choices.folder, "tiny")
+    measured = []
+    with serving(choices.folder) as address:
+        for count in choices.counts:
+            measured.append(_measured(address, count, 1))
+            _print(measured[-1])
+        if choices.together:
+            measured.append(_measured(address, choices.together, _BATCHES))
+            _print(measured[-1])
+    kept = choices.folder / "growth.jsonl"
+    with kept.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps({**asdict(facts()), **asdict(growth)}) + "\n" for growth in measured)
+    print(f"added to {kept}")
+    if choices.publish:
+        from benchmarks.publish import publish_growth
+
+        publish_growth(measured, facts())
+    return 0
+
+
+def _measured(address: str, count: int, batches: int) -> Growth:
+    with tempfile.TemporaryDirectory(prefix="growth-") as folder:
+        rows = asyncio.run(row_times(count, Path(folder) / "rows.db"))
+        return asyncio.run(grow(address, count, batches, Path(folder) / "data", rows))
+
+
+def _print(growth: Growth) -> None:
+    print(f"{growth.items:,} items in {growth.batches} batches")
+    for each in fields(growth)[2:]:
+        print(f"  {each.name:<15} {getattr(growth, each.name):10.3f}", flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--counts", type=_numbers, default=[1000, 10_000, 100_000], help="items of each batch")
+    parser.add_argument("--together", type=int, default=10_000, help=f"items of {_BATCHES} batches at once; 0: none")
+    parser.add_argument("--publish", action="store_true", help="write the figures into docs/explanation/performance.md")
+    parser.add_argument("--folder", type=Path, default=Path(".bench"), help="where everything is kept (%(default)s)")
+    return parser
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
+if __name__ == "__main__":
+    # Told to end, it ends what it has started, as it does when it is interrupted.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        sys.exit(main())
+    except WrongOutput as wrong:
+        sys.exit(f"benchmarks: {wrong}")
