@@ -1,0 +1,51 @@
+"""`imagemill collect`: the folder of a batch, as `imagemill run` makes it, out of a mill's blob store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from imagemill.cli.batch_folder import BatchFolder
+from imagemill.cli.exits import CommandError, ExitCode
+from imagemill.cli.printing import print_text
+from imagemill.cli.remote import ask, find_batch
+from imagemill.client import MillClient
+from imagemill.settings.loading import Sources, gather
+from imagemill.settings.problems import SettingsError
+from imagemill.settings.service_groups import Parts
+from imagemill.wiring.blobs import open_files
+
+MARK = ".collect-"
+"""How files begin that are being written."""
+
+
+def collect_command(word: str, out: Path, to: str | None, told: Sources) -> ExitCode:
+    """Place every picture of a batch in `out`, and write its manifest and report."""
+    stored = open_files(_folder(told))
+
+    async def collect(client: MillClient) -> str:
+        batch = await find_batch(client, word)
+        folder = BatchFolder(out, out, stored.local_path, batch, MARK)
+        report = await folder.complete(client)
+        return f"{batch.name}: {report.batch.progress.succeeded:,} of {report.batch.progress.total:,} items succeeded."
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"{out} can't be used as a folder: {error.strerror}.") from error
+    print_text(f"{ask(to, collect)}\nPictures: {out}")
+    return ExitCode.OK
+
+
+def _folder(told: Sources) -> Path:
+    """Where the blobs lie. Raises `CommandError` unless that is a folder of this machine."""
+    try:
+        found = gather(Parts, told)
+    except SettingsError as error:
+        raise CommandError("\n".join(error.problems)) from error
+    url = str(found["blob_url"][0]) if "blob_url" in found else ""
+    if not url.startswith("file:"):
+        raise CommandError("Set IMAGEMILL_BLOB_URL to the folder with the mill's blobs, such as file:///srv/mill.")
+    folder = Path(url.removeprefix("file://"))
+    if not folder.is_dir():
+        raise CommandError(f"{folder} (IMAGEMILL_BLOB_URL) is not a folder of this machine.")
+    return folder
