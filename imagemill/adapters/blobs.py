@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import fcntl
-import itertools
 import os
-import shutil
-import tempfile
-import weakref
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from imagemill.domain.failures import FailureCode, PipelineError, TransientError
-from imagemill.ports.blobs import BlobsUnavailable
+from imagemill.adapters.scratch import ScratchFolder, copy_start, store_error
+from imagemill.ports.blobs import BlobMissing, BlobsUnavailable
 
 _SCRATCH = "scratch"
 _FOLDERS = 3
-_PIECE = 1 << 20
 _JOINT = "~"
 """Stands for the slashes within a file's name; no segment of a key has it."""
 
@@ -36,15 +29,13 @@ class LocalBlobs:
         self._root = root
         self._root_text = str(root)
         self._survive_power_loss = survive_power_loss
-        self._numbers = itertools.count()
-        self._scratch, descriptor = _own_scratch(root / _SCRATCH)
-        self._unlock = weakref.finalize(self, os.close, descriptor)
+        self._scratch = ScratchFolder(root / _SCRATCH)
 
     def scratch(self) -> Path:
         """A new path on the same file system."""
-        return self._scratch / f"{next(self._numbers):x}"
+        return self._scratch.path()
 
-    def adopt(self, path: Path, key: str) -> None:
+    async def adopt(self, path: Path, key: str) -> None:
         """Rename the file at `path` to its key. Raises `TransientError` when the disk refuses."""
         target = self._file(key)
         try:
@@ -60,15 +51,18 @@ class LocalBlobs:
         """Copy into a scratch file and rename that. Raises `TransientError` when the disk refuses."""
         scratch = self.scratch()
         try:
-            await asyncio.to_thread(_copy_start, path, scratch, size_bytes)
-            self.adopt(scratch, key)
+            await asyncio.to_thread(copy_start, path, scratch, size_bytes)
+            await self.adopt(scratch, key)
         except OSError as error:
             raise store_error(error) from error
         finally:
             scratch.unlink(missing_ok=True)
 
-    def contains(self, keys: Sequence[str]) -> bool:
+    async def contains(self, keys: Sequence[str]) -> bool:
         """Whether there is a file under every key."""
+        return self._all_exist(keys)
+
+    def _all_exist(self, keys: Sequence[str]) -> bool:
         return all(os.path.exists(self._file(key)) for key in keys)
 
     async def settle(self, keys: Sequence[str]) -> None:
@@ -94,6 +88,18 @@ class LocalBlobs:
     def local_path(self, key: str) -> Path:
         """The file of a blob."""
         return Path(self._file(key))
+
+    @asynccontextmanager
+    async def lend(self, key: str) -> AsyncIterator[Path]:
+        """The file itself; it may be deleted meanwhile."""
+        path = self.local_path(key)
+        if not path.exists():
+            raise BlobMissing(key)
+        yield path
+
+    async def links(self, keys: Sequence[str], lifetime_s: float) -> Sequence[str]:
+        """URLs of the files, which whoever sees the folder at the same path can open for as long as they are there."""
+        return [self.local_path(key).absolute().as_uri() for key in keys]
 
     def keys(self, prefix: str) -> Iterator[str]:
         """All keys that begin with `prefix`, in no order; a folder at a time is in memory."""
@@ -122,8 +128,7 @@ class LocalBlobs:
 
     def close(self) -> None:
         """Remove this process's scratch folder."""
-        shutil.rmtree(self._scratch, ignore_errors=True)
-        self._unlock()
+        self._scratch.close()
 
     async def check(self) -> None:
         """Write, read and delete a file."""
@@ -151,56 +156,3 @@ class LocalBlobs:
     def _key(self, path: str) -> str:
         *folders, _, name = os.path.relpath(path, self._root).split("/")
         return "/".join((*folders, name.replace(_JOINT, "/")))
-
-
-def _own_scratch(place: Path) -> tuple[Path, int]:
-    """A new folder for scratch files, and a descriptor that holds its lock until this process ends.
-
-    Folders without a holder, and files, are what the dead have left: they are removed.
-    """
-    place.mkdir(parents=True, exist_ok=True)
-    for left in place.iterdir():
-        _remove_unless_held(left)
-    while True:
-        folder = Path(tempfile.mkdtemp(dir=place))
-        # A process that starts at the same moment takes a folder that is not locked yet for one that was left.
-        with suppress(FileNotFoundError):
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
-            if folder.exists():
-                return folder, descriptor
-            os.close(descriptor)
-
-
-def _remove_unless_held(left: Path) -> None:
-    if not left.is_dir():
-        left.unlink(missing_ok=True)
-        return
-    with suppress(FileNotFoundError):
-        descriptor = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(left, ignore_errors=True)
-        except BlockingIOError:
-            pass  # its process lives
-        finally:
-            os.close(descriptor)
-
-
-def _copy_start(path: Path, copy: Path, size_bytes: int) -> None:
-    with path.open("rb") as source, copy.open("wb") as target:
-        left = size_bytes
-        while piece := source.read(min(left, _PIECE)):
-            target.write(piece)
-            left -= len(piece)
-    if left:
-        raise OSError(errno.EIO, "the file is shorter than it was")
-
-
-def store_error(error: OSError) -> PipelineError:
-    """The failure that a refusal of the disk means for an item; worth another try, since disks are emptied."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return TransientError(FailureCode.STORE_FULL, "The disk of the output is full; free some space.")
-    return TransientError(
-        FailureCode.STORE_UNAVAILABLE, "The output could not be written; check the folder's disk and permissions."
-    )

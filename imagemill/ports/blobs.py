@@ -31,23 +31,35 @@ class Blobs(Protocol):
     def scratch(self) -> Path:
         """A new path, nothing there yet, from which `adopt` costs no second write."""
 
-    def adopt(self, path: Path, key: str) -> None:
+    async def adopt(self, path: Path, key: str) -> None:
         """Make the file at `path` the blob of `key`; the file is gone afterwards. Raises `PipelineError`."""
 
     async def copy(self, path: Path, size_bytes: int, key: str) -> None:
         """Make the first bytes of the file at `path` the blob of `key` (O7). Raises `PipelineError`."""
 
-    def contains(self, keys: Sequence[str]) -> bool:
-        """Whether there is a blob under every key."""
+    async def contains(self, keys: Sequence[str]) -> bool:
+        """Whether there is a blob under every key. Raises `PipelineError`."""
 
     async def settle(self, keys: Sequence[str]) -> None:
         """Return when the blobs are as durable as the settings ask (O2)."""
 
-    def local_path(self, key: str) -> Path:
-        """The file of a blob, for readers on this machine."""
+    def lend(self, key: str) -> AbstractAsyncContextManager[Path]:
+        """A file on this machine with the blob's bytes, to be read only, for as long as the context lasts.
+
+        Raises `BlobMissing`, and `PipelineError` when the blob can't be read.
+        """
+
+    async def links(self, keys: Sequence[str], lifetime_s: float) -> Sequence[str]:
+        """URLs under which anybody who is given one can read a blob for so many seconds.
+
+        They are made without asking whether the blobs are there. Raises `BlobsUnavailable`.
+        """
 
     def keys(self, prefix: str) -> Iterable[str]:
-        """All keys that begin with `prefix`, in no order; found while they are asked for."""
+        """All keys that begin with `prefix`, in no order; found while they are asked for, which may block.
+
+        Raises `BlobsUnavailable`, then.
+        """
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Delete these blobs, as far as they are there. Raises `BlobsUnavailable`."""
@@ -56,14 +68,25 @@ class Blobs(Protocol):
         """See whether blobs can be written, read and deleted now. Raises `BlobsUnavailable` that says why not."""
 
     async def delete_prefix(self, prefix: str) -> None:
-        """Delete everything whose key begins with `prefix` (O4)."""
+        """Delete everything whose key begins with `prefix` (O4). Raises `BlobsUnavailable`."""
 
     def close(self) -> None:
         """Remove what is left of scratch files; nothing may be written any more."""
 
 
+class BlobFiles(Blobs, Protocol):
+    """Blobs that lie on this machine as files."""
+
+    def local_path(self, key: str) -> Path:
+        """The file of a blob."""
+
+
 class BlobsUnavailable(PartUnavailable):
     """The store of blobs can't be reached, read or written."""
+
+
+class BlobMissing(LookupError):
+    """There is no blob under a key."""
 
 
 class Draft(Protocol):
@@ -92,8 +115,11 @@ class Originals(Protocol):
     def draft(self, *, durable: bool) -> AbstractAsyncContextManager[Draft]:
         """Reserve a place, waiting for one when all are taken; `durable` originals outlive the process."""
 
-    def borrow(self, ref: str) -> Borrowed | None:
-        """The original of a reference, or None when it is gone."""
+    def borrow(self, ref: str) -> AbstractAsyncContextManager[Borrowed | None]:
+        """The original of a reference for as long as the context lasts, or None when it is gone.
+
+        Raises `PipelineError` when it can't be read.
+        """
 
     def is_void(self, ref: str) -> bool:
         """Whether the reference no longer names what was borrowed under it (O5)."""

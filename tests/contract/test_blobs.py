@@ -6,24 +6,30 @@ import asyncio
 import os
 import shutil
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from imagemill.adapters.blobs import LocalBlobs
 from imagemill.domain.failures import FailureCode, PipelineError
-from imagemill.ports.blobs import Blobs, BlobsUnavailable, Originals
-from tests.contract.conftest import Lodging
+from imagemill.ports.blobs import BlobMissing, Blobs, BlobsUnavailable, Originals
+from tests.contract.conftest import Lodging, OpenBlobs
 from tests.support.builders import digest
 
 SHA = digest(1)
 KEY = f"batches/b1/renders/{SHA}/recipe/fit.jpg"
 
 
-def store(blobs: Blobs, key: str, content: bytes) -> None:
+async def store(blobs: Blobs, key: str, content: bytes) -> None:
     path = blobs.scratch()
     path.write_bytes(content)
-    blobs.adopt(path, key)
+    await blobs.adopt(path, key)
+
+
+async def content_of(blobs: Blobs, key: str) -> bytes:
+    async with blobs.lend(key) as path:
+        return path.read_bytes()
 
 
 async def keep(originals: Originals, content: bytes, *, durable: bool, batch_id: str = "b1", number: int = 1) -> str:
@@ -32,27 +38,27 @@ async def keep(originals: Originals, content: bytes, *, durable: bool, batch_id:
         return await draft.keep(batch_id, digest(number), len(content))
 
 
-def read(originals: Originals, ref: str, size: int) -> bytes:
-    borrowed = originals.borrow(ref)
-    assert borrowed is not None
-    return borrowed.path.read_bytes()[:size]
+async def read(originals: Originals, ref: str, size: int) -> bytes:
+    async with originals.borrow(ref) as borrowed:
+        assert borrowed is not None
+        return borrowed.path.read_bytes()[:size]
 
 
-def test_o1_an_adopted_file_is_the_blob_and_gone_from_where_it_was(blobs: Blobs) -> None:
+async def test_o1_an_adopted_file_is_the_blob_and_gone_from_where_it_was(blobs: Blobs) -> None:
     path = blobs.scratch()
     path.write_bytes(b"picture")
 
-    blobs.adopt(path, KEY)
+    await blobs.adopt(path, KEY)
 
-    assert blobs.local_path(KEY).read_bytes() == b"picture"
+    assert await content_of(blobs, KEY) == b"picture"
     assert not path.exists()
-    assert blobs.contains([KEY])
+    assert await blobs.contains([KEY])
 
 
 async def test_deleted_keys_are_gone_and_missing_ones_no_trouble(blobs: Blobs) -> None:
     other = KEY.replace("fit", "other")
-    store(blobs, KEY, b"picture")
-    store(blobs, other, b"picture")
+    await store(blobs, KEY, b"picture")
+    await store(blobs, other, b"picture")
 
     await blobs.delete([KEY, KEY.replace("fit", "never-there")])
 
@@ -95,34 +101,34 @@ async def test_a_store_that_cannot_be_written_says_so(tmp_path: Path) -> None:
         await blobs.check()
 
 
-def test_o1_there_is_no_blob_before_it_is_adopted(blobs: Blobs) -> None:
+async def test_o1_there_is_no_blob_before_it_is_adopted(blobs: Blobs) -> None:
     blobs.scratch().write_bytes(b"half a pic")
 
-    assert not blobs.contains([KEY])
+    assert not await blobs.contains([KEY])
     assert list(blobs.keys("batches/b1/")) == []
 
 
-def test_o1_contains_asks_for_every_key(blobs: Blobs) -> None:
-    store(blobs, KEY, b"picture")
+async def test_o1_contains_asks_for_every_key(blobs: Blobs) -> None:
+    await store(blobs, KEY, b"picture")
 
-    assert not blobs.contains([KEY, KEY + "2"])
-    assert blobs.contains([])
+    assert not await blobs.contains([KEY, KEY + "2"])
+    assert await blobs.contains([])
 
 
-def test_o1_a_reader_sees_the_old_blob_or_the_new_one_never_a_mixture(blobs: Blobs) -> None:
+async def test_o1_a_reader_sees_the_old_blob_or_the_new_one_never_a_mixture(blobs: Blobs) -> None:
     contents = [bytes([value]) * 100_000 for value in (1, 2)]
-    store(blobs, KEY, contents[0])
+    await store(blobs, KEY, contents[0])
     seen: set[bytes] = set()
     stop = threading.Event()
 
-    def look() -> None:
+    async def look() -> None:
         while not stop.is_set():
-            seen.add(blobs.local_path(KEY).read_bytes())
+            seen.add(await content_of(blobs, KEY))
 
-    reader = threading.Thread(target=look)
+    reader = threading.Thread(target=lambda: asyncio.run(look()))
     reader.start()
     for number in range(200):
-        store(blobs, KEY, contents[number % 2])
+        await store(blobs, KEY, contents[number % 2])
     stop.set()
     reader.join()
 
@@ -130,12 +136,12 @@ def test_o1_a_reader_sees_the_old_blob_or_the_new_one_never_a_mixture(blobs: Blo
     assert seen
 
 
-def test_o1_a_refused_adoption_is_a_failure_of_the_store_worth_another_try(blobs: Blobs) -> None:
+async def test_o1_a_refused_adoption_is_a_failure_of_the_store_worth_another_try(blobs: Blobs) -> None:
     with pytest.raises(PipelineError) as refused:
-        blobs.adopt(blobs.scratch(), KEY)
+        await blobs.adopt(blobs.scratch(), KEY)
 
     assert refused.value.failure.code is FailureCode.STORE_UNAVAILABLE
-    assert not blobs.contains([KEY])
+    assert not await blobs.contains([KEY])
 
 
 def test_o1_scratch_paths_are_new_each_time(blobs: Blobs) -> None:
@@ -145,12 +151,13 @@ def test_o1_scratch_paths_are_new_each_time(blobs: Blobs) -> None:
     assert not any(path.exists() for path in paths)
 
 
-async def test_o2_a_settled_blob_is_there_for_whoever_opens_the_store_next(blobs: Blobs, tmp_path: Path) -> None:
-    store(blobs, KEY, b"picture")
+async def test_o2_a_settled_blob_is_there_for_whoever_opens_the_store_next(blobs: Blobs, open_store: OpenBlobs) -> None:
+    await store(blobs, KEY, b"picture")
 
     await blobs.settle([KEY])
 
-    assert LocalBlobs(tmp_path).local_path(KEY).read_bytes() == b"picture"
+    with closing(open_store()) as next_one:
+        assert await content_of(next_one, KEY) == b"picture"
 
 
 async def test_o2_nothing_to_settle_is_settled(blobs: Blobs) -> None:
@@ -161,7 +168,7 @@ async def test_o2_to_survive_power_loss_file_and_folders_are_synced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blobs = LocalBlobs(tmp_path, survive_power_loss=True)
-    store(blobs, KEY, b"picture")
+    await store(blobs, KEY, b"picture")
     synced: list[str] = []
     fsync = os.fsync
 
@@ -187,11 +194,11 @@ async def test_o2_a_blob_that_can_not_be_settled_is_a_failure(tmp_path: Path) ->
     assert refused.value.failure.code is FailureCode.STORE_UNAVAILABLE
 
 
-def test_o3_a_repeat_changes_nothing_that_a_reader_could_see(blobs: Blobs) -> None:
-    store(blobs, KEY, b"picture")
-    store(blobs, KEY, b"picture")
+async def test_o3_a_repeat_changes_nothing_that_a_reader_could_see(blobs: Blobs) -> None:
+    await store(blobs, KEY, b"picture")
+    await store(blobs, KEY, b"picture")
 
-    assert blobs.local_path(KEY).read_bytes() == b"picture"
+    assert await content_of(blobs, KEY) == b"picture"
     assert list(blobs.keys("batches/b1/")) == [KEY]
 
 
@@ -201,13 +208,13 @@ async def test_o4_deleting_a_prefix_leaves_nothing_of_it_and_touches_nothing_els
     ] + [f"batches/b1/originals/{digest(1)}"]
     kept = [f"batches/b10/renders/{SHA}/recipe/fit.jpg", f"batches/b1x/originals/{SHA}"]
     for key in gone + kept:
-        store(blobs, key, key.encode())
+        await store(blobs, key, key.encode())
 
     await blobs.delete_prefix("batches/b1/")
 
     assert list(blobs.keys("batches/b1/")) == []
-    assert not any(blobs.contains([key]) for key in gone)
-    assert [blobs.local_path(key).read_bytes() for key in kept] == [key.encode() for key in kept]
+    assert not any([await blobs.contains([key]) for key in gone])
+    assert [await content_of(blobs, key) for key in kept] == [key.encode() for key in kept]
 
 
 async def test_o4_deleting_what_is_not_there_is_harmless(blobs: Blobs) -> None:
@@ -221,10 +228,10 @@ async def test_o4_deleting_what_is_not_there_is_harmless(blobs: Blobs) -> None:
         f"batches/b1/renders/{SHA}/", f"batches/b1/renders/{SHA}/recipe/fit.",
     ],
 )  # fmt: skip
-def test_o4_keys_are_found_by_any_beginning(blobs: Blobs, prefix: str) -> None:
+async def test_o4_keys_are_found_by_any_beginning(blobs: Blobs, prefix: str) -> None:
     keys = [KEY, f"batches/b1/renders/{SHA}/recipe/fit-2.jpg", f"batches/b10/originals/{SHA}"]
     for key in keys:
-        store(blobs, key, b"picture")
+        await store(blobs, key, b"picture")
 
     assert sorted(blobs.keys(prefix)) == sorted(key for key in keys if key.startswith(prefix))
 
@@ -233,8 +240,8 @@ async def test_o5_a_borrowed_original_has_the_bytes_that_were_kept(lodging: Lodg
     ref = await keep(lodging.originals, b"first", durable=lodging.durable)
     other = await keep(lodging.originals, b"other", durable=lodging.durable, number=2)
 
-    assert read(lodging.originals, ref, 5) == b"first"
-    assert read(lodging.originals, other, 5) == b"other"
+    assert await read(lodging.originals, ref, 5) == b"first"
+    assert await read(lodging.originals, other, 5) == b"other"
     assert not lodging.originals.is_void(ref)
 
 
@@ -245,7 +252,7 @@ async def test_o5_what_a_cut_off_try_left_is_no_part_of_the_original(lodging: Lo
         draft.file.write(b"short")
         ref = await draft.keep("b1", SHA, 5)
 
-    assert read(lodging.originals, ref, 5) == b"short"
+    assert await read(lodging.originals, ref, 5) == b"short"
 
 
 async def test_o5_a_reference_to_a_reused_place_is_void(lodging: Lodging) -> None:
@@ -255,24 +262,37 @@ async def test_o5_a_reference_to_a_reused_place_is_void(lodging: Lodging) -> Non
     for number in range(2, 6):
         await originals.release(await keep(originals, b"later", durable=lodging.durable, number=number))
 
-    borrowed = originals.borrow(ref)
-
-    # Either it is still the one that was kept, or it says that it is not.
-    assert originals.is_void(ref) == (borrowed is None)
-    assert borrowed is None or borrowed.path.read_bytes() == b"first"
+    async with originals.borrow(ref) as borrowed:
+        # Either it is still the one that was kept, or it says that it is not.
+        assert originals.is_void(ref) == (borrowed is None)
+        assert borrowed is None or borrowed.path.read_bytes() == b"first"
     assert bool(originals.durable_key(ref)) == lodging.durable
 
 
-async def test_o5_a_durable_original_is_a_blob_and_one_that_is_gone_can_not_be_borrowed(
-    lodging: Lodging, tmp_path: Path
-) -> None:
+async def test_o5_a_durable_original_is_a_blob_and_one_that_is_gone_can_not_be_borrowed(lodging: Lodging) -> None:
     ref = await keep(lodging.originals, b"first", durable=True)
     key = lodging.originals.durable_key(ref)
-    assert LocalBlobs(tmp_path).local_path(key).read_bytes() == b"first"
+    assert await content_of(lodging.blobs, key) == b"first"
 
-    await LocalBlobs(tmp_path).delete_prefix("batches/b1/")
+    await lodging.blobs.delete_prefix("batches/b1/")
 
-    assert lodging.originals.borrow(ref) is None
+    async with lodging.originals.borrow(ref) as borrowed:
+        assert borrowed is None
+
+
+async def test_o1_what_is_not_there_can_not_be_lent(blobs: Blobs) -> None:
+    with pytest.raises(BlobMissing):
+        async with blobs.lend(KEY):
+            pass
+
+
+async def test_what_was_lent_leaves_nothing_behind(blobs: Blobs) -> None:
+    await store(blobs, KEY, b"picture")
+
+    async with blobs.lend(KEY) as path:
+        assert path.read_bytes() == b"picture"
+
+    assert not list(blobs.scratch().parent.iterdir())
 
 
 async def test_o6_a_place_is_given_back_by_release_and_by_a_draft_that_was_not_kept(lodging: Lodging) -> None:
@@ -296,7 +316,7 @@ async def test_o6_releasing_twice_is_harmless(lodging: Lodging) -> None:
     await originals.release(first)
 
     # Had the second release given anything back, two drafts would share a place.
-    assert [read(originals, ref, 1) for ref in refs] == [b"0", b"1"]
+    assert [await read(originals, ref, 1) for ref in refs] == [b"0", b"1"]
 
 
 async def test_o6_a_draft_waits_until_a_place_is_given_back(lodging: Lodging) -> None:
@@ -309,4 +329,4 @@ async def test_o6_a_draft_waits_until_a_place_is_given_back(lodging: Lodging) ->
     await originals.release(held[0])
 
     async with asyncio.timeout(5.0):
-        assert read(originals, await waiting, 5) == b"third"
+        assert await read(originals, await waiting, 5) == b"third"
