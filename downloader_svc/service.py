@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 
 from downloader_svc.fetch import Fetched, fetch
+from downloader_svc.line import Line
 from downloader_svc.settings import DownloaderSettings
 from imagemill.domain.items import Facts, ItemEvent, Original, State, Timings
+from imagemill.domain.sources import host_of
 from imagemill.http import GuardedClient
 from imagemill.ports.blobs import Originals
 from imagemill.ports.broker import Broker, Queue
+from imagemill.runtime import metrics
 from imagemill.runtime.jobs import DownloadJob, ProcessJob, ask_wanted, decode_downloads, encode_processes
 from imagemill.runtime.outbox import Outbox
 from imagemill.runtime.serving import dial
@@ -21,12 +24,17 @@ from imagemill.runtime.stage import Outcome, Stage, Work
 from imagemill.settings.live import Live
 from imagemill.v1.storage_service_pb2_grpc import StorageServiceStub
 
+AHEAD = 320
+"""Messages in hand whose downloads wait for their turn: as many as a window of single items holds, so that what comes
+later for another host, or of another batch, does not stand behind them on the queue."""
+
 
 async def serve(
     settings: Live[DownloaderSettings], broker: Broker, originals: Originals, *, stop: asyncio.Event
 ) -> None:
     """Download until `stop` is set; what is in hand then is handed back."""
     first = settings.value
+    line = Line(first.downloads, _turns_of_host(first))
     async with dial(first.storage_target) as channel, GuardedClient(first.http) as client:
 
         async def download(job: DownloadJob) -> Outcome[ProcessJob]:
@@ -35,6 +43,7 @@ async def serve(
                     client, job.source, draft.file, settings.value.limits, keep_refused=job.keep_undecodable
                 )
                 ref = await draft.keep(job.batch_id, fetched.sha256, fetched.size_bytes)
+            metrics.DOWNLOADED_BYTES.add(by=fetched.size_bytes)
             return _downloaded(job, fetched, ref, originals.durable_key(ref))
 
         work = Work(
@@ -45,6 +54,8 @@ async def serve(
             dropped=_nothing_held,
             wanted=ask_wanted(StorageServiceStub(channel), DownloadJob),
             slots=first.downloads,
+            turn=lambda job: line.turn(job.batch_id, job.priority, host_of(job.source)),
+            ahead=AHEAD,
             policy=first.retry,
         )
         outbox = Outbox(broker, next_queue=Queue.PROCESS, encode_next=encode_processes)
@@ -52,10 +63,16 @@ async def serve(
 
         def retune(changed: DownloaderSettings) -> None:
             client.retune(changed.http)
+            line.resize(changed.downloads, _turns_of_host(changed))
             stage.retune(slots=changed.downloads, policy=changed.retry)
 
         with settings.followed_by(retune):
             await stage.run(stop, first.grace_s)
+
+
+def _turns_of_host(settings: DownloaderSettings) -> int:
+    """For each connection a download at work and one that pauses between tries, or is the next."""
+    return 2 * settings.http.connections_per_host
 
 
 def _downloaded(job: DownloadJob, fetched: Fetched, ref: str, key: str) -> Outcome[ProcessJob]:

@@ -1,7 +1,7 @@
 """The dispatcher: keeps a bounded window of claimed work on the conveyor.
 
-Claim, publish with confirms, record as published. A claim that is not recorded, because this process or the broker
-died in between, runs out by itself; a token that is repeated returns the same items.
+Claim, publish with confirms, record as published. A claim that is not recorded runs out soon, since this process may
+have died in between; while publishing takes longer, the claim is renewed, and what it holds no more is left to others.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import logging
 import time
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,7 +20,9 @@ import grpc
 
 from gateway.settings import GatewaySettings
 from imagemill.ports.broker import Broker, BrokerUnavailable, Queue
+from imagemill.runtime import metrics, traces
 from imagemill.runtime.jobs import LARGEST_MESSAGE, parts
+from imagemill.strikes import Point, strike
 from imagemill.v1 import messages_pb2
 from imagemill.v1 import storage_service_pb2 as inner
 
@@ -32,10 +35,18 @@ T = TypeVar("T")
 
 CLAIM = 256
 """Items asked for at once."""
+PACE_S = 0.2
+"""The least time between two claims while little is known of the throughput, in seconds: what was claimed is seen to be
+downloaded before more is."""
+LEAST_BACKLOG = 32
+"""Items that may wait to be rendered however slowly that goes, or more by the least window: enough that no worker idles
+until the next claim. Before there is a throughput to go by, it is twice as many."""
 MESSAGE_S = 0.075
 """The work that a message should hold by recent measure, in seconds: what one death repeats."""
 WAIT_S = 1.0
 RETRY_S = 1.0
+RENEW_S = 5.0
+"""How old a claim may be that is published without asking whether it still holds, in seconds."""
 ANSWER_S = 15.0
 """How long the store may take to answer, in seconds; a repeat of the same call returns the same."""
 _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
@@ -63,7 +74,7 @@ class Throughput:
 
 
 class Departures:
-    """Counts what leaves the conveyor by what is claimed and what is in flight after each claim.
+    """Counts what leaves the conveyor, whoever put it there, by what the store has counted for each batch.
 
     Claims alone would not do: those that fill the window would be taken for throughput, which would widen the window
     by as much again, until all of a slow batch stood in front of whatever comes next.
@@ -72,15 +83,25 @@ class Departures:
     MOST_BATCHES = 1000
 
     def __init__(self) -> None:
-        self._in_flight: dict[str, int] = {}
+        self._departed: dict[str, int] = {}
 
     def since_last(self, claim: inner.BatchClaim) -> int:
         """How many items of the batch have left since its last claim; 0 at its first."""
-        before = self._in_flight.pop(claim.batch_id, None)
-        self._in_flight[claim.batch_id] = claim.in_flight
-        if len(self._in_flight) > self.MOST_BATCHES:
-            del self._in_flight[next(iter(self._in_flight))]
-        return 0 if before is None else max(before + len(claim.items) - claim.in_flight, 0)
+        before = self._departed.pop(claim.batch_id, claim.departed)
+        self._departed[claim.batch_id] = claim.departed
+        if len(self._departed) > self.MOST_BATCHES:
+            del self._departed[next(iter(self._departed))]
+        return max(claim.departed - before, 0)
+
+
+@dataclass(slots=True)
+class _Hold:
+    """A claim that is being published."""
+
+    token: str
+    epoch: str
+    asked_at: float
+    """When the store was last asked for it, by the clock that never goes back."""
 
 
 class _Superseded(Exception):
@@ -109,14 +130,17 @@ class Dispatcher:
 
     async def _dispatch_once(self, token: str, epoch: str) -> None:
         # Each step is repeated alone: what is on the queue is not published again because the store is away.
-        batches = await _until_done(lambda: self._claim(token, epoch))
+        hold = _Hold(token, epoch, time.monotonic())
+        batches = await _until_done(lambda: self._claim(hold))
         rate = self._throughput.per_second(time.monotonic())
         size = max(1, min(LARGEST_MESSAGE, round(rate * MESSAGE_S)))
         for claim in batches:
-            await self._publish(claim, size, epoch)
+            await self._publish(claim, size, hold)
             self._throughput.record(time.monotonic(), self._departures.since_last(claim))
         if batches:
             await _until_done(lambda: self._confirm(token))
+            if self._window() <= self.settings.least_window:
+                await asyncio.sleep(PACE_S)
 
     async def _present_epoch(self) -> str:
         return self._broker.epoch
@@ -125,36 +149,73 @@ class Dispatcher:
         if self._broker.epoch != epoch:
             raise _Superseded
 
-    async def _claim(self, token: str, epoch: str) -> Sequence[inner.BatchClaim]:
-        self._check(epoch)
-        request = inner.ClaimItemsRequest(token=token, max_items=CLAIM, window=self._window(), epoch=epoch)
+    async def _claim(self, hold: _Hold, *, held_only: bool = False) -> Sequence[inner.BatchClaim]:
+        self._check(hold.epoch)
+        hold.asked_at = time.monotonic()
+        request = inner.ClaimItemsRequest(
+            token=hold.token,
+            max_items=CLAIM,
+            window=self._window(),
+            epoch=hold.epoch,
+            backlog=self._backlog(),
+            held_only=held_only,
+        )
         request.wait.FromMilliseconds(int(WAIT_S * 1000))
         async with asyncio.timeout(WAIT_S + ANSWER_S):
-            return (await self._storage.ClaimItems(request)).batches
+            claimed = await self._storage.ClaimItems(request)
+        if claimed.batches:
+            strike(Point.CLAIM_ANSWERED)
+            if not held_only:
+                _count(claimed.batches)
+        return claimed.batches
 
     async def _confirm(self, token: str) -> None:
         async with asyncio.timeout(ANSWER_S):
             await self._storage.ConfirmClaim(inner.ConfirmClaimRequest(token=token))
+        strike(Point.CLAIM_RECORDED)
 
     def _window(self) -> int:
         settings = self.settings
         wished = int(settings.window_s * self._throughput.per_second(time.monotonic()))
-        return min(max(wished, settings.least_window), settings.largest_window)
+        window = min(max(wished, settings.least_window), settings.largest_window)
+        metrics.WINDOW_ITEMS.set(window)
+        return window
 
-    async def _publish(self, claim: inner.BatchClaim, size: int, epoch: str) -> None:
+    def _backlog(self) -> int:
+        """How many items may wait to be rendered: what the window would be if slow downloads needed no room in it.
+
+        A small batch that comes stands behind them, and so waits for seconds at most, however slowly they go.
+        """
+        rate = self._throughput.per_second(time.monotonic())
+        least = max(self.settings.least_window // 8, LEAST_BACKLOG)
+        return max(int(self.settings.window_s * rate), least) if rate else 2 * least
+
+    async def _publish(self, claim: inner.BatchClaim, size: int, hold: _Hold) -> None:
         # What is stored durably goes straight to rendering: its source is not asked again.
         stored = [item for item in claim.items if item.HasField("original")]
         missing = [item for item in claim.items if not item.HasField("original")]
-        processes = [_process_message(claim, part) for part in parts(stored, size)]
-        downloads = [_download_message(claim, part) for part in parts(missing, size)]
-        for queue, messages in ((Queue.PROCESS, processes), (Queue.DOWNLOAD, downloads)):
-            if messages:
-                await _until_done(partial(self._put, queue, messages, epoch))
+        for queue, items in ((Queue.PROCESS, stored), (Queue.DOWNLOAD, missing)):
+            if items:
+                await _until_done(partial(self._put, queue, claim, items, size, hold))
 
-    async def _put(self, queue: Queue, messages: Sequence[bytes], epoch: str) -> None:
+    async def _put(
+        self, queue: Queue, claim: inner.BatchClaim, items: Sequence[inner.ClaimedItem], size: int, hold: _Hold
+    ) -> None:
         # What was claimed for queues that are gone is given to others already.
-        self._check(epoch)
-        await self._broker.publish(queue, messages)
+        self._check(hold.epoch)
+        if time.monotonic() - hold.asked_at > RENEW_S:
+            items = _still_held(claim, items, await self._claim(hold, held_only=True))
+        encode = _process_message if queue is Queue.PROCESS else _download_message
+        if messages := [encode(claim, part) for part in parts(items, size)]:
+            with traces.dispatched(claim.trace, claim.batch_id, [(item.index, item.attempt) for item in items]):
+                await self._broker.publish(queue, messages, trace=claim.trace)
+            strike(Point.JOBS_PUBLISHED)
+
+
+def _count(batches: Iterable[inner.BatchClaim]) -> None:
+    metrics.CLAIMS.add()
+    for item in (item for claim in batches for item in claim.items):
+        metrics.CLAIMED_ITEMS.add("redrive" if item.claim > 1 else "retry" if item.attempt else "first")
 
 
 async def _until_done(step: Callable[[], Awaitable[T]]) -> T:
@@ -175,6 +236,13 @@ async def _until_done(step: Callable[[], Awaitable[T]]) -> T:
         await asyncio.sleep(RETRY_S)
 
 
+def _still_held(
+    claim: inner.BatchClaim, items: Sequence[inner.ClaimedItem], held: Sequence[inner.BatchClaim]
+) -> Sequence[inner.ClaimedItem]:
+    indexes = {item.index for part in held if part.batch_id == claim.batch_id for item in part.items}
+    return [item for item in items if item.index in indexes]
+
+
 def _download_message(claim: inner.BatchClaim, items: Sequence[inner.ClaimedItem]) -> bytes:
     jobs = [
         messages_pb2.DownloadJob(index=item.index, attempt=item.attempt, claim=item.claim, source=item.source)
@@ -185,6 +253,7 @@ def _download_message(claim: inner.BatchClaim, items: Sequence[inner.ClaimedItem
         recipe=claim.recipe,
         keep_originals=claim.keep_originals,
         keep_undecodable=claim.keep_undecodable,
+        priority=claim.priority,
         jobs=jobs,
     )
     return message.SerializeToString()

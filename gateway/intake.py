@@ -14,7 +14,9 @@ from imagemill import codec
 from imagemill.domain.failures import Failure, FailureCode, PermanentError
 from imagemill.domain.recipe import Recipe, RecipeError
 from imagemill.domain.sources import host_of, validate_url
+from imagemill.runtime import traces
 from imagemill.runtime.calls import invalid
+from imagemill.strikes import Point, strike
 from imagemill.v1 import batch_pb2
 from imagemill.v1 import batch_service_pb2 as api
 from imagemill.v1 import storage_service_pb2 as inner
@@ -84,7 +86,9 @@ async def _open(storage: StorageServiceAsyncStub, spec: api.BatchSpec) -> batch_
     opened.batch_id = spec.batch_id or uuid.uuid4().hex
     opened.batch.priority = spec.batch.priority or DEFAULT_PRIORITY
     opened.batch.recipe_fingerprint = recipe.fingerprint()
-    response = await storage.OpenBatch(inner.OpenBatchRequest(spec=opened, recipe=recipe.to_json()))
+    request = inner.OpenBatchRequest(spec=opened, recipe=recipe.to_json(), trace=traces.present())
+    response = await storage.OpenBatch(request)
+    strike(Point.INTAKE_OPENED)
     return response.batch
 
 
@@ -112,6 +116,7 @@ async def _append(
     items = [_new_item(first_index + n, source) for n, source in enumerate(sources)]
     if items:
         await storage.AppendItems(inner.AppendItemsRequest(batch_id=_id_of(batch), items=items))
+        strike(Point.INTAKE_APPENDED)
 
 
 def _new_item(index: int, source: api.ItemSource) -> inner.NewItem:
@@ -138,6 +143,7 @@ async def _finish(
     if spec.more_to_come:
         return batch
     response = await storage.SealBatch(inner.SealBatchRequest(batch_id=_id_of(batch), total=total))
+    strike(Point.INTAKE_SEALED)
     return response.batch
 
 

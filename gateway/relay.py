@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 
 from gateway.intake import take_small, take_stream
+from gateway.shared_watches import SharedWatches
 from imagemill.ports.broker import Broker, BrokerUnavailable
+from imagemill.runtime import traces
 from imagemill.runtime.calls import Context
 from imagemill.v1 import batch_service_pb2 as api
 from imagemill.v1.batch_service_pb2_grpc import BatchServiceServicer
@@ -32,17 +35,20 @@ class Relay(BatchServiceServicer):
     def __init__(self, storage: StorageServiceAsyncStub, batches: BatchServiceAsyncStub, broker: Broker) -> None:
         self._storage = storage
         self._batches = batches
+        self._watches = SharedWatches(batches)
         self._broker = broker
 
     async def CreateBatch(self, request: api.CreateBatchRequest, context: Context) -> api.CreateBatchResponse:
         """Take a small batch in one message."""
-        return api.CreateBatchResponse(batch=await take_small(self._storage, request))
+        with traces.call("CreateBatch", context):
+            return api.CreateBatchResponse(batch=await take_small(self._storage, request))
 
     async def ImportBatch(
         self, request_iterator: AsyncIterator[api.ImportBatchRequest], context: Context
     ) -> api.ImportBatchResponse:
         """Take a batch of any size in chunks."""
-        return api.ImportBatchResponse(batch=await take_stream(self._storage, request_iterator))
+        with traces.call("ImportBatch", context):
+            return api.ImportBatchResponse(batch=await take_stream(self._storage, request_iterator))
 
     async def GetBatch(self, request: api.GetBatchRequest, context: Context) -> api.GetBatchResponse:
         """Return one batch."""
@@ -60,8 +66,9 @@ class Relay(BatchServiceServicer):
         self, request: api.WatchBatchRequest, context: Context
     ) -> AsyncIterator[api.WatchBatchResponse]:
         """Follow one batch."""
-        async for response in _relayed(self._batches.WatchBatch(request)):
-            yield response
+        async with aclosing(self._watches.watch(request)) as responses:
+            async for response in responses:
+                yield response
 
     async def WatchBatches(
         self, request: api.WatchBatchesRequest, context: Context

@@ -6,9 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from imagemill.domain.batches import Batch, BatchState
-from imagemill.domain.fairness import Demand, share
+from imagemill.domain.fairness import Demand, first_portions, share
 from imagemill.domain.items import ABANDONED, MAX_CLAIMS, Facts, Head, State, Timings
-from imagemill.ports.records import Claim, DueItem, Move, Records, Unit
+from imagemill.ports.records import RELEASED, Claim, DueItem, Move, Records, Unit
+from imagemill.runtime.markers import Marker
+from storage_svc.measuring import count_moves, trace_moves
+
+UNPUBLISHED_S = 20.0
+"""How long a claim holds that is not recorded as published, in seconds; whoever publishes it renews it meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +24,9 @@ class Claimed:
     items: Sequence[DueItem]
 
 
+NO_LIMIT = 1 << 31
+
+
 @dataclass(frozen=True, slots=True)
 class ClaimLimits:
     """How much a claim may take: items at once, items in flight over all batches, and the least worth a claim."""
@@ -26,17 +34,26 @@ class ClaimLimits:
     max_items: int
     window: int
     least: int
+    backlog: int = NO_LIMIT
+    """Items downloaded and not rendered yet."""
 
 
-async def claim_items(records: Records, claim: Claim, limits: ClaimLimits, now: float) -> list[Claimed]:
-    """Claim due items. Raises `RecordsUnavailable`."""
+async def claim_items(
+    records: Records, claim: Claim, limits: ClaimLimits, now: float, *, lease_s: float, in_doubt: bool = False
+) -> list[Claimed]:
+    """Claim due items. Raises `RecordsUnavailable`.
+
+    `lease_s` is how long a published claim holds. `in_doubt` says that claims may have been published and not recorded
+    as such, because the store was away: no lease counts as ended then.
+    """
+    until = RELEASED if in_doubt else now
     async with records.write() as unit:
         active = [batch for batch in await unit.working_batches() if batch.state is BatchState.ACTIVE]
-        expired = await _expired(unit, active, limits, now)
+        expired = await _expired(unit, active, limits, until)
         if expired:
-            # A mill that slept finds its own leases past their end, though its queues have lost nothing.
-            await unit.extend_leases(claim.epoch, claim.lease_until, now)
-            expired = await _expired(unit, active, limits, now)
+            # A lease ends when the queues have moved past it; until then it is prolonged, also for a mill that slept.
+            await unit.extend_leases(claim.epoch, now + lease_s, now)
+            expired = await _expired(unit, active, limits, until)
         waiting = await _waiting(unit, active, limits, now)
         claimed = []
         for batch in active:
@@ -46,40 +63,58 @@ async def claim_items(records: Records, claim: Claim, limits: ClaimLimits, now: 
         return claimed
 
 
-async def claimed_before(records: Records, token: str) -> list[Claimed]:
-    """What a claim of this token holds, when its answer was lost. Raises `RecordsUnavailable`."""
+async def claimed_before(records: Records, token: str, lease_until: float) -> list[Claimed]:
+    """What a claim of this token still holds, from now on until `lease_until`. Raises `RecordsUnavailable`."""
     async with records.write() as unit:
-        held = await unit.claimed(token)
+        if held := await unit.claimed(token):
+            await unit.renew(token, lease_until)
         batches = await unit.batches({batch_id for batch_id, _ in held})
     return [Claimed(batch, [item for batch_id, item in held if batch_id == batch.id]) for batch in batches.values()]
 
 
-async def _expired(unit: Unit, active: Sequence[Batch], limits: ClaimLimits, now: float) -> dict[str, list[DueItem]]:
+async def _expired(unit: Unit, active: Sequence[Batch], limits: ClaimLimits, until: float) -> dict[str, list[DueItem]]:
     """Items in flight whose lease has ended; they are in the window already and need no room."""
     expired: dict[str, list[DueItem]] = {}
     room = limits.max_items
     for batch in active:
-        if batch.counts.in_flight and room and (due := await unit.due_items(batch.id, now, room, in_flight=True)):
+        if batch.counts.in_flight and room and (due := await unit.due_items(batch.id, until, room, in_flight=True)):
             expired[batch.id] = due
             room -= len(due)
     return expired
 
 
 async def _waiting(unit: Unit, active: Sequence[Batch], limits: ClaimLimits, now: float) -> dict[str, list[DueItem]]:
+    wants = _wants(active, limits)
+    return {
+        batch_id: await unit.due_items(batch_id, now, number, in_flight=False) for batch_id, number in wants.items()
+    }
+
+
+def _wants(active: Sequence[Batch], limits: ClaimLimits) -> dict[str, int]:
+    """How many waiting items to take of each batch."""
     in_flight = sum(batch.counts.in_flight for batch in active)
-    room = min(limits.window - in_flight, limits.max_items)
-    # Taking each place as it falls free would make a transaction and a message of every item.
-    if room < limits.least and in_flight:
-        return {}
+    backlog = sum(batch.counts[State.DOWNLOADED] + batch.counts[State.PROCESSING] for batch in active)
     demands = [
         Demand(batch.id, batch.priority, batch.counts.in_flight, batch.counts[State.PENDING])
         for batch in active
         if batch.counts[State.PENDING]
     ]
-    shares = share(room, limits.window, demands) if demands else {}
-    return {
-        batch_id: await unit.due_items(batch_id, now, number, in_flight=False) for batch_id, number in shares.items()
-    }
+    wants = first_portions(in_flight, limits.window, demands)
+    taken = sum(wants.values())
+    room = min(limits.window - in_flight, limits.backlog - backlog, limits.max_items) - taken
+    # Taking each place as it falls free would make a transaction and a message of every item.
+    if demands and (room >= min(limits.least, limits.backlog // 2) or not in_flight):
+        left = [
+            replace(
+                demand,
+                in_flight=demand.in_flight + wants.get(demand.batch_id, 0),
+                waiting=demand.waiting - wants.get(demand.batch_id, 0),
+            )
+            for demand in demands
+        ]
+        for batch_id, number in share(room, limits.window, left).items():
+            wants[batch_id] = wants.get(batch_id, 0) + number
+    return wants
 
 
 async def _take(unit: Unit, claim: Claim, batch: Batch, due: Sequence[DueItem], now: float) -> list[DueItem]:
@@ -93,11 +128,14 @@ async def _take(unit: Unit, claim: Claim, batch: Batch, due: Sequence[DueItem], 
             continue
         head = Head(max(item.head.state, State.QUEUED), item.head.attempt, item.head.claims + 1)
         batch.counts.move(item.head.state, head.state)
+        batch.dispatched += not item.head.state.is_in_flight
         rows.append((item.index, head, batch.revision))
         taken.append(replace(item, head=head))
     if rows:
         await unit.claim(claim, batch.id, rows, now)
     await unit.move_items(given_up)
+    count_moves(given_up)
+    trace_moves("give up", {batch.id: batch}, given_up, now)
     if batch.started_at is None:
         batch.started_at = batch.changed_at = now
     batch.touch(now)
@@ -116,44 +154,67 @@ def _give_up(batch: Batch, item: DueItem, now: float) -> Move:
     return Move(batch.id, item.index, head, batch.revision, 0.0, now, facts)
 
 
-async def latest_epoch(records: Records) -> str:
-    """The latest epoch that was heard of; empty when there is none. Raises `RecordsUnavailable`."""
-    async with records.write() as unit:
-        return await unit.latest_epoch()
+async def enter_epoch(records: Records, epoch: str, now: float, *, again: bool = False) -> bool:
+    """Make an epoch the present one, and make due what was claimed in others: it is gone. Raises `RecordsUnavailable`.
 
-
-async def enter_epoch(records: Records, epoch: str, now: float) -> None:
-    """Make due what was claimed in earlier epochs: it is gone. Raises `RecordsUnavailable`.
-
-    The epoch is remembered, though it may be long until anything is claimed in it: otherwise the claims of the one
-    before it, whose queues are gone, would be prolonged for ever.
+    Returns whether it is the present one now: one that was followed by another stays over, unless it is entered
+    `again`. The epoch is remembered, though it may be long until anything is claimed in it: otherwise the claims of the
+    one before it, whose queues are gone, would be prolonged for ever.
     """
     async with records.write() as unit:
-        await unit.enter_epoch(epoch, now)
+        known = await unit.epochs()
+        if epoch in known[1:] and not again:
+            return False
+        if epoch not in known[:1]:
+            await unit.enter_epoch(epoch, now)
         for batch in await unit.working_batches():
-            await unit.release(batch.id, epoch=epoch, other_epochs=True, now=now)
+            await unit.release(batch.id, epoch=epoch, other_epochs=True)
+    return True
 
 
 async def prolong_claims(records: Records, lease_s: float, now: float) -> None:
-    """Prolong the claims whose queues live, and make due what was claimed in earlier epochs.
+    """Prolong the claims whose queues live, and make due what was claimed in other epochs than the present one.
 
     Whoever claimed that had not noticed yet that its queues were gone. Raises `RecordsUnavailable`.
     """
     async with records.write() as unit:
-        if epoch := await unit.latest_epoch():
+        for epoch in (await unit.epochs())[:1]:
             await unit.extend_leases(epoch, now + lease_s, now)
             for batch in await unit.working_batches():
-                await unit.release(batch.id, epoch=epoch, other_epochs=True, now=now)
+                await unit.release(batch.id, epoch=epoch, other_epochs=True)
 
 
-async def release_claims(records: Records, epoch: str, *, other_epochs: bool, now: float) -> int:
+async def marker_to_send(records: Records, lease_s: float, now: float) -> Marker | None:
+    """A marker to follow items in flight that were not heard of for a lease, if there are such; one a lease at most.
+
+    Raises `RecordsUnavailable`.
+    """
+    async with records.write() as unit:
+        for epoch in (await unit.epochs())[:1]:
+            if await unit.ask_for_marker(epoch, now - lease_s, now):
+                return Marker(epoch, heard_until=now - lease_s)
+    return None
+
+
+async def note_marker(records: Records, marker: Marker, lease_s: float, now: float) -> None:
+    """Prolong for the last time what the queues have moved past. Raises `RecordsUnavailable`.
+
+    It may still be in somebody's hands, and has a lease to be heard of.
+    """
+    async with records.write() as unit:
+        if marker.epoch in (await unit.epochs())[:1]:
+            await unit.extend_leases(marker.epoch, now + lease_s, now)
+            await unit.pass_marker(marker.epoch, marker.heard_until)
+
+
+async def release_claims(records: Records, epoch: str, *, other_epochs: bool) -> int:
     """Make items in flight due at once, in every working batch. Raises `RecordsUnavailable`.
 
     Those of `epoch`, because its workers stop; or those of all others, because what was on them is gone.
     """
     async with records.write() as unit:
         released = [
-            await unit.release(batch.id, epoch=epoch, other_epochs=other_epochs, now=now)
+            await unit.release(batch.id, epoch=epoch, other_epochs=other_epochs)
             for batch in await unit.working_batches()
         ]
     return sum(released)

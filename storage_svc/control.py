@@ -11,6 +11,7 @@ from imagemill.domain.batches import Batch, BatchState
 from imagemill.domain.items import Head, State
 from imagemill.ports.records import Move, Records, Unit
 from imagemill.runtime.calls import CallError, not_found
+from storage_svc.measuring import count_moves, trace_moves
 
 CHUNK = 1_000
 """Items marked as cancelled in one transaction."""
@@ -87,6 +88,8 @@ async def _retryable(unit: Unit, batch_id: str) -> Batch:
 async def sweep_cancelled(records: Records, now: float) -> set[str]:
     """Mark a chunk of items of each batch that is being cancelled; returns the ids of the batches that changed."""
     swept: set[str] = set()
+    moved: list[Move] = []
+    batches: dict[str, Batch] = {}
     async with records.write() as unit:
         for batch in await unit.working_batches():
             if batch.state is not BatchState.CANCELLING:
@@ -103,4 +106,8 @@ async def sweep_cancelled(records: Records, now: float) -> set[str]:
             batch.settle(now)
             await unit.save_batch(batch)
             swept.add(batch.id)
+            moved += moves
+            batches[batch.id] = batch
+    count_moves(moved)
+    trace_moves("cancel", batches, moved, now)
     return swept

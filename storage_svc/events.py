@@ -13,7 +13,11 @@ from imagemill.domain.items import ItemEvent
 from imagemill.ports.broker import Broker, Delivery, Queue
 from imagemill.ports.changes import Changes
 from imagemill.ports.records import Records, RecordsUnavailable
+from imagemill.runtime import metrics
+from imagemill.runtime.markers import marker_in
+from imagemill.strikes import Point, strike
 from imagemill.v1 import messages_pb2
+from storage_svc.claims import note_marker
 from storage_svc.fold import Leavings, fold
 from storage_svc.sweep import Sweeper
 
@@ -39,10 +43,12 @@ class EventConsumer:
         group_s: float,
         quiet_s: float = math.inf,
         sweeper: Sweeper | None = None,
+        *,
+        lease_s: float = 60.0,
     ) -> None:
         """A group is folded when it is full, `group_s` seconds after its first event, or after `quiet_s` of silence.
 
-        `sweeper` hears of what may be deleted.
+        `sweeper` hears of what may be deleted; `lease_s` is how long a claim holds.
         """
         self._broker = broker
         self._quiet_s = quiet_s
@@ -50,19 +56,24 @@ class EventConsumer:
         self._records = records
         self._changes = changes
         self._sweeper = sweeper
+        self._lease_s = lease_s
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop` is set and everything that had arrived by then is folded."""
         async with self._broker.consume(Queue.EVENTS, PREFETCH) as deliveries:
-            while group := await _gather(deliveries, stop, self._group_s, self._quiet_s):
+            while first := await _first(deliveries, stop):
+                since = time.perf_counter()
+                group = await _gather(first, deliveries, self._group_s, self._quiet_s)
                 if not await self._deal_with(group, stop):
                     # Left unacknowledged, like everything behind it: what was done is claimed and done again.
                     return
+                metrics.FOLD_LAG_SECONDS.observe(time.perf_counter() - since)
+                metrics.FOLD_EVENTS.observe(sum(len(events or ()) for _, events in group))
 
     async def _deal_with(self, group: _Group, stop: asyncio.Event) -> bool:
         """Fold a group and settle its messages; False when it is to stop while the database is away."""
         try:
-            while not await self._folded([event for _, events in group for event in events or ()]):
+            while not await self._folded(group):
                 if stop.is_set():
                     return False
                 await _pause(RETRY_S, stop)
@@ -78,16 +89,24 @@ class EventConsumer:
             group = [(group[0][0], None)]
         for delivery, read in group:
             await (delivery.reject() if read is None else delivery.ack())
+            strike(Point.EVENTS_ACKNOWLEDGED)
         return True
 
-    async def _folded(self, events: list[ItemEvent]) -> bool:
+    async def _folded(self, group: _Group) -> bool:
+        events = [event for _, each in group for event in each or ()]
+        # A message of events without any may be a marker; what came before it counts first.
+        markers = [marker for delivery, each in group if each == [] and (marker := marker_in(delivery.body))]
         # The group stays unacknowledged while the database is away: handing it back would count against its limit.
         leavings = Leavings()
         try:
-            self._changes.announce(await fold(self._records, events, time.time(), leavings))
+            changed = await fold(self._records, events, time.time(), leavings)
+            strike(Point.GROUP_FOLDED)
+            for marker in markers:
+                await note_marker(self._records, marker, self._lease_s, time.time())
         except RecordsUnavailable as error:
             log.warning("%d events wait for the database: %s.", len(events), error, extra={"action": "database_away"})
             return False
+        self._changes.announce(changed)
         if self._sweeper is not None:
             self._sweeper.done_with(leavings.keys)
             if leavings.batch_ended:
@@ -107,11 +126,8 @@ _Group = list[tuple[Delivery, list[ItemEvent] | None]]
 """Messages with their events; None where nobody can read them."""
 
 
-async def _gather(deliveries: AsyncIterator[Delivery], stop: asyncio.Event, group_s: float, quiet_s: float) -> _Group:
-    """Collect a group; empty when the consumer is to stop and nothing is left."""
-    first = await _first(deliveries, stop)
-    if first is None:
-        return []
+async def _gather(first: Delivery, deliveries: AsyncIterator[Delivery], group_s: float, quiet_s: float) -> _Group:
+    """Collect what belongs in a group with its first message."""
     group: _Group = [(first, _events_of(first))]
     size = len(group[0][1] or ())
     clock = asyncio.get_running_loop().time
@@ -129,6 +145,7 @@ async def _gather(deliveries: AsyncIterator[Delivery], stop: asyncio.Event, grou
 
 
 async def _first(deliveries: AsyncIterator[Delivery], stop: asyncio.Event) -> Delivery | None:
+    """The next message, waited for; None when the consumer is to stop and nothing is left."""
     coming = asyncio.ensure_future(anext(deliveries))
     stopping = asyncio.ensure_future(stop.wait())
     try:

@@ -12,8 +12,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from imagemill.domain.batches import Batch, BatchState
-from imagemill.domain.items import Facts, Head, ItemEvent, State, advance, facts_after, reduce_events
+from imagemill.domain.items import Facts, Head, ItemEvent, State, advance, facts_after, is_sign_of_life, reduce_events
 from imagemill.ports.records import Move, Records, Twin, Unit
+from imagemill.runtime import traces
+from storage_svc.measuring import count_moves, trace_moves
 
 log = logging.getLogger(__name__)
 
@@ -37,30 +39,36 @@ async def fold(records: Records, events: Iterable[ItemEvent], now: float, leavin
     by_batch: dict[str, list[ItemEvent]] = defaultdict(list)
     for event in reduce_events(events).values():
         by_batch[event.batch_id].append(event)
-    changed: set[str] = set()
+    moved: list[Move] = []
     async with records.write() as unit:
         batches = await unit.batches(by_batch)
         for batch_id in sorted(batches):
-            batch = batches[batch_id]
-            if await _fold_batch(unit, batch, by_batch[batch_id], now, leavings):
-                changed.add(batch_id)
-    return changed
+            moved += await _fold_batch(unit, batches[batch_id], by_batch[batch_id], now, leavings)
+    count_moves(moved)
+    trace_moves("fold", batches, moved, now)
+    return {move.batch_id for move in moved}
 
 
-async def _fold_batch(unit: Unit, batch: Batch, events: Collection[ItemEvent], now: float, leavings: Leavings) -> bool:
+async def _fold_batch(
+    unit: Unit, batch: Batch, events: Collection[ItemEvent], now: float, leavings: Leavings
+) -> list[Move]:
+    """Write a batch's events; returns how rows moved."""
     if batch.state.is_final:
         await _note_late(unit, batch, events, leavings)
     # A late result of a batch that was given up is refused: its rows are about to be, or are, cancelled.
     if batch.state in (BatchState.CANCELLING, BatchState.CANCELLED):
-        return False
+        return []
     heads = await unit.heads(batch.id, [event.index for event in events])
+    known = [event for event in events if event.index in heads]
+    if alive := [event.index for event in known if is_sign_of_life(heads[event.index], event)]:
+        await unit.hear(batch.id, alive, now)
     moves = [
         _move(batch, heads[event.index], head, event, now)
         for event in sorted(events, key=lambda event: event.index)
         if event.index in heads and (head := advance(heads[event.index], event))
     ]
     if not moves:
-        return False
+        return []
     await unit.move_items(moves)
     await _point_to_twins(unit, batch, moves)
     batch.touch(now)
@@ -68,7 +76,7 @@ async def _fold_batch(unit: Unit, batch: Batch, events: Collection[ItemEvent], n
     await unit.save_batch(batch)
     leavings.batch_ended |= batch.state.is_final
     leavings.keys += await _originals_done_with(unit, batch, moves, events)
-    return True
+    return moves
 
 
 async def _note_late(unit: Unit, batch: Batch, events: Iterable[ItemEvent], leavings: Leavings) -> None:
@@ -106,7 +114,7 @@ def _move(batch: Batch, old: Head, new: Head, event: ItemEvent, now: float) -> M
     if new.state.is_final:
         if facts.original is not None:
             batch.downloaded_bytes += facts.original.size_bytes
-        _log_outcome(event, new, facts)
+        _log_outcome(batch, event, new, facts)
     return Move(
         batch_id=batch.id,
         index=event.index,
@@ -114,6 +122,7 @@ def _move(batch: Batch, old: Head, new: Head, event: ItemEvent, now: float) -> M
         head=replace(new, claims=max(new.claims, 1)) if new.state is not State.PENDING else new,
         revision=batch.revision,
         due_at=now + event.delay_s if new.state is State.PENDING else 0.0,
+        heard_at=now,
         finished_at=now if new.state.is_final else None,
         # An original that is gone takes what was known of it along.
         facts=None if facts == _NOTHING and not event.outside_budget else facts,
@@ -148,7 +157,7 @@ async def _point_to_twins(unit: Unit, batch: Batch, moves: Collection[Move]) -> 
     await unit.point_duplicates(batch.id, changes)
 
 
-def _log_outcome(event: ItemEvent, head: Head, facts: Facts) -> None:
+def _log_outcome(batch: Batch, event: ItemEvent, head: Head, facts: Facts) -> None:
     """One line for each item that is done with: attempts, times, bytes, outcome."""
     level = logging.DEBUG if head.state is State.SUCCEEDED else logging.INFO
     if not log.isEnabledFor(level):
@@ -165,5 +174,10 @@ def _log_outcome(event: ItemEvent, head: Head, facts: Facts) -> None:
         original.size_bytes if original else 0,
         timings.decode_ms + timings.resize_ms + timings.encode_ms if timings else 0,
         f", {facts.failure.code}: {facts.failure.message}" if facts.failure else "",
-        extra={"action": "item_final"},
+        extra={
+            "action": "item_final",
+            "batch": batch.id,
+            "item": event.index,
+            "trace_id": traces.id_of(batch.trace, batch.id, event.index),
+        },
     )

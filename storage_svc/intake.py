@@ -9,6 +9,7 @@ import grpc
 from imagemill.domain.batches import Batch, BatchState
 from imagemill.ports.records import NewItem, Records
 from imagemill.runtime.calls import CallError, not_found
+from storage_svc.measuring import count_final_at_once
 
 
 async def open_batch(records: Records, new: Batch) -> Batch:
@@ -54,6 +55,7 @@ async def append_items(records: Records, batch_id: str, items: Sequence[NewItem]
         batch.revision += len(new)
         batch.changed_at = now
         await unit.save_batch(batch)
+    count_final_at_once(item for item in items if item.index in new)
 
 
 def _sealed(batch_id: str) -> CallError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from imagemill import codec
 from imagemill.domain.items import ItemRow
@@ -12,12 +12,17 @@ LARGEST_PAGE = 2 << 20
 """Bytes of items in one message, but one item at least; a quarter of what a client's channel takes by default."""
 
 
-def fitting(rows: Sequence[ItemRow]) -> list[batch_pb2.Item]:
-    """The first of the rows, as many as fit one message; at least one when there is one."""
+def fitting(rows: Sequence[ItemRow], links: Mapping[str, str] = {}) -> list[batch_pb2.Item]:
+    """The first of the rows, as many as fit one message; at least one when there is one.
+
+    `links` are the URLs of renders, by key.
+    """
     items: list[batch_pb2.Item] = []
     size = 0
     for row in rows:
         item = codec.item_message(row)
+        for render in item.renders if links else ():
+            render.url = links.get(render.key, "")
         size += item.ByteSize()
         if items and size > LARGEST_PAGE:
             break

@@ -13,7 +13,7 @@ from imagemill.wiring.blobs import open_blobs
 from imagemill.wiring.broker import open_broker
 from imagemill.wiring.changes import open_changes
 from imagemill.wiring.records import await_records
-from storage_svc.service import serve
+from storage_svc.service import NAMES, serve
 from storage_svc.settings import StorageSettings
 
 NAME = "imagemill storage"
@@ -23,17 +23,19 @@ async def work(settings: LiveSettings[Storage], stop: asyncio.Event) -> None:
     """Open the parts of the storage service and serve until `stop` is set."""
     told = settings.values.value
     parts = Parts()
-    serving = Serving(parts, SettingsApi(settings))
-    async with open_broker(told.broker_url) as broker, open_changes(told.database_url) as changes:
+    async with (
+        Serving(parts, SettingsApi(settings)).begun(told.listen, NAMES) as serving,
+        open_broker(told.broker_url) as broker,
+        open_changes(told.database_url) as changes,
+    ):
         parts.need("the broker", broker.check)
         blobs = await parts.opened("the blob store", lambda: open_blobs(told.blob_url), stop)
         records = await parts.opened("the database", lambda: await_records(told.database_url), stop)
         if blobs is None or records is None:
             return
         try:
-            await serve(
-                StorageSettings.of(told), broker, records, changes, blobs, serving, ready=asyncio.Event(), stop=stop
-            )
+            mine, ready = StorageSettings.of(told), asyncio.Event()
+            await serve(mine, broker, records, changes, blobs, serving, links=blobs.links, ready=ready, stop=stop)
         finally:
             blobs.close()
             await records.close()

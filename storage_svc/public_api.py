@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
 import grpc
 
 from imagemill import codec
 from imagemill.domain.batches import Batch, BatchState
-from imagemill.domain.items import State
+from imagemill.domain.items import ItemRow, State
 from imagemill.ports.changes import Changes
 from imagemill.ports.records import Records
 from imagemill.runtime.calls import CallError, Context, invalid, not_found
@@ -24,16 +24,24 @@ from storage_svc.watch import Watches
 LARGEST_ITEM_PAGE = 5_000
 LARGEST_BATCH_PAGE = 1_000
 DEFAULT_PAGE = 100
+LONGEST_LINK_S = 7 * 24 * 3600.0
+"""In seconds; what S3 allows at most."""
 INDEX_DIGITS = 18
 """Decimal digits that fit 64 bits whatever they are; no index is longer."""
+
+Links = Callable[[Sequence[str], float], Awaitable[Sequence[str]]]
+"""URLs that give the blobs of some keys, for so many seconds."""
 
 
 class PublicApi(BatchServiceServicer):
     """Answers from the rows; creating batches is the gateway's part."""
 
-    def __init__(self, records: Records, changes: Changes, cancelled: asyncio.Event) -> None:
-        """`cancelled` is set when a batch's items are to be marked."""
+    def __init__(
+        self, records: Records, changes: Changes, cancelled: asyncio.Event, links: Links | None = None
+    ) -> None:
+        """`cancelled` is set when a batch's items are to be marked; without `links` nobody is given any."""
         self._records = records
+        self._links = links
         self._cancelled = cancelled
         self._changes = changes
         self._watches = Watches(records, changes)
@@ -65,7 +73,7 @@ class PublicApi(BatchServiceServicer):
         size = _page_size(request.page_size, LARGEST_ITEM_PAGE)
         states, codes = _states(request.states), list(request.error_codes)
         page = await self._records.items(batch.id, _item_token(request.page_token), size, states, codes)
-        items = fitting(page)
+        items = fitting(page, await self._links_of(page, request))
         complete = len(items) == len(page) < size
         token = "" if complete else str(items[-1].index)
         return api.ListItemsResponse(items=items, next_page_token=token)
@@ -116,6 +124,18 @@ class PublicApi(BatchServiceServicer):
             raise not_found(request.name)
         return api.GetBatchReportResponse(report=make_report(tally, time.time()))
 
+    async def _links_of(self, page: Sequence[ItemRow], request: api.ListItemsRequest) -> Mapping[str, str]:
+        """URLs of a page's renders by key, where the request asks for them."""
+        if not request.HasField("link_lifetime"):
+            return {}
+        lifetime_s = request.link_lifetime.ToNanoseconds() / 1e9
+        if not 1 <= lifetime_s <= LONGEST_LINK_S:
+            raise invalid("Links can't last so long.", ("link_lifetime", "is 1 second to 7 days"))
+        if self._links is None:
+            raise _NO_LINKS
+        keys = sorted({render.key for row in page for render in row.facts.renders})
+        return dict(zip(keys, await self._links(keys, lifetime_s), strict=True))
+
     async def _batch(self, name: str, field: str = "name") -> Batch:
         batch = await self._records.batch(batch_id_of(name, field))
         if batch is None:
@@ -128,6 +148,9 @@ class PublicApi(BatchServiceServicer):
         return batch
 
 
+_NO_LINKS = CallError(
+    grpc.StatusCode.UNIMPLEMENTED, "NO_LINKS", "This mill can't give links to its pictures; ask for items without them."
+)
 _NOT_HERE = CallError(grpc.StatusCode.UNIMPLEMENTED, "ASK_THE_GATEWAY", "Batches come in through the gateway.")
 
 

@@ -20,9 +20,11 @@ class StorageSettings:
     quiet_s: float = 0.03
     """The silence that ends a group early."""
     lease_s: float = 60.0
-    """How long a claim holds; prolonged while its queue lives. Twice the longest a download may take."""
+    """How long a claim holds; prolonged until its queues have moved past it. Twice the longest a download may take."""
+    measured: bool = False
+    """Whether batches and queues are looked at for the metrics."""
 
     @classmethod
     def of(cls, told: Storage) -> StorageSettings:
         """Return the settings of a storage service that is told this."""
-        return cls(told.listen, lease_s=told.lease_s)
+        return cls(told.listen, lease_s=told.lease_s, measured=told.metrics_listen is not None)

@@ -16,6 +16,7 @@ from itertools import islice
 from imagemill.domain.batches import Batch
 from imagemill.ports.blobs import Blobs
 from imagemill.ports.records import Records, Unit
+from imagemill.strikes import Point, strike
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Sweeper:
         """Delete the originals that are done with; those that a death keeps from it go when their batch ends."""
         keys, self._done_with = self._done_with, []
         await self._blobs.delete(keys)
+        strike(Point.ORIGINALS_DELETED)
 
     async def sweep(self) -> None:
         """Sweep every ended batch that is not settled. Raises `RecordsUnavailable`, `BlobsUnavailable`."""
@@ -86,6 +88,7 @@ class Sweeper:
                 return
             unknown = await _unknown(unit, batch, keys)
             await self._blobs.delete(unknown)
+            strike(Point.ORPHANS_DELETED)
         if unknown:
             log.info(
                 "Deleted %d files of %s that no item speaks of.", len(unknown), batch_id, extra={"action": "swept"}

@@ -15,6 +15,7 @@ from imagemill import codec
 from imagemill.domain.batches import Batch, RateMeter
 from imagemill.ports.changes import Changes, Subscription
 from imagemill.ports.records import View
+from imagemill.runtime import metrics
 from imagemill.v1 import batch_service_pb2 as api
 from storage_svc import batch_reader
 from storage_svc.batch_reader import BatchReader, Round, read_page
@@ -39,7 +40,7 @@ class Watches:
         self, batch_id: str, after_revision: int, view: api.WatchView.ValueType
     ) -> AsyncIterator[api.BatchUpdate]:
         """Follow one batch until it is final. Raises `CallError` when there is none."""
-        with self._reader_of(batch_id) as reader:
+        with metrics.WATCHERS.held("batch"), self._reader_of(batch_id) as reader:
             found = await reader.look()
             cursor, kind = after_revision, api.BatchUpdate.KIND_SNAPSHOT
             while True:
@@ -78,7 +79,7 @@ class Watches:
         ended: dict[str, int] = {}
         last_end = 0.0
         last_told = self._clock()
-        with self._changes.subscribe() as hints:
+        with metrics.WATCHERS.held("all"), self._changes.subscribe() as hints:
             while True:
                 found = await self._batches_to_tell(client_id, last_end)
                 last_end = max([last_end, *(batch.finished_at or 0.0 for batch in found)])

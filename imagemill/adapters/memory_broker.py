@@ -6,11 +6,12 @@ import asyncio
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from imagemill.ports.broker import DELIVERY_LIMIT, Buried, Queue
+from imagemill.ports.broker import DELIVERY_LIMIT, Buried, Depth, Queue
+from imagemill.strikes import Point, strike
 
 
 @dataclass(slots=True)
@@ -68,6 +69,7 @@ class _Delivery:
 
     async def ack(self) -> None:
         self._consumer.settle(self._message)
+        strike(Point.MESSAGE_SETTLED)
 
     async def hand_back(self) -> None:
         if self._consumer.settle(self._message):
@@ -164,6 +166,11 @@ class MemoryBroker:
             self._lines[queue].put(messages)
             redriven += len(messages)
         return redriven
+
+    async def depths(self) -> Mapping[Queue, Depth]:
+        """How many messages wait."""
+        lines = (self._lines, self._dead, self._buried)
+        return {queue: Depth(*(len(kind[queue].waiting) for kind in lines)) for queue in Queue}
 
     async def check(self) -> None:
         """It is always there."""

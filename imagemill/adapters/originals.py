@@ -13,11 +13,12 @@ import os
 import shutil
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from imagemill.adapters.blobs import store_error
-from imagemill.ports.blobs import Blobs, Borrowed, Draft
+from imagemill.adapters.scratch import store_error
+from imagemill.ports.blobs import BlobMissing, Blobs, Borrowed, Draft
+from imagemill.strikes import Point, strike
 
 _LARGEST_REUSED = 4 << 20
 """A slot's file larger than this is cut back when it is given back, so that one huge picture doesn't hold its
@@ -85,10 +86,11 @@ class SlotOriginals:
             if not draft.kept:
                 self._give_back(slot)
 
-    def borrow(self, ref: str) -> Borrowed | None:
+    @asynccontextmanager
+    async def borrow(self, ref: str) -> AsyncIterator[Borrowed | None]:
         """The slot's file, unless it was reused."""
         slot = self._slot_of(ref)
-        return Borrowed(slot.path) if slot.ref == ref else None
+        yield Borrowed(slot.path) if slot.ref == ref else None
 
     def is_void(self, ref: str) -> bool:
         """Whether the slot was reused."""
@@ -147,10 +149,12 @@ class _KeptDraft:
         self.file.truncate(size_bytes)
         self.file.close()
         key = f"batches/{batch_id}/originals/{sha256}"
-        self._blobs.adopt(self._path, key)
+        await self._blobs.adopt(self._path, key)
+        strike(Point.ORIGINAL_KEPT)
         if self._durable:
             # Any other can be downloaded again.
             await self._blobs.settle([key])
+            strike(Point.ORIGINAL_KEPT)
         return f"blob:{key}"
 
     def drop(self) -> None:
@@ -173,10 +177,15 @@ class KeptOriginals:
         finally:
             draft.drop()
 
-    def borrow(self, ref: str) -> Borrowed | None:
-        """The blob's file, when it is there."""
-        key = self.durable_key(ref)
-        return Borrowed(self._blobs.local_path(key)) if self._blobs.contains([key]) else None
+    @asynccontextmanager
+    async def borrow(self, ref: str) -> AsyncIterator[Borrowed | None]:
+        """A file with the blob's bytes, when it is there."""
+        async with AsyncExitStack() as lent:
+            try:
+                borrowed = Borrowed(await lent.enter_async_context(self._blobs.lend(self.durable_key(ref))))
+            except BlobMissing:
+                borrowed = None
+            yield borrowed
 
     def is_void(self, ref: str) -> bool:
         """A key is derived from its content and never void."""
@@ -205,7 +214,7 @@ class LocalOriginals:
         """Reserve a place of the kind that is asked for."""
         return self._kept.draft() if durable else self._slots.draft()
 
-    def borrow(self, ref: str) -> Borrowed | None:
+    def borrow(self, ref: str) -> AbstractAsyncContextManager[Borrowed | None]:
         """The original of a reference."""
         return self._home(ref).borrow(ref)
 

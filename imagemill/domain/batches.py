@@ -83,6 +83,8 @@ class Batch:
     keep_undecodable: bool = False
     revision: int = 0
     counts: Counts = field(default_factory=Counts)
+    dispatched: int = 0
+    """How often an item was put in flight that was not."""
     downloaded_bytes: int = 0
     duplicates: int = 0
     created_at: float = 0.0
@@ -93,6 +95,8 @@ class Batch:
     changed_at: float = 0.0
     swept: bool = False
     """Whether everything in the blob store that none of its rows speaks of has been deleted, after its end."""
+    trace: str = ""
+    """The W3C `traceparent` of the call that opened it; empty when it is not traced."""
 
     def touch(self, now: float) -> None:
         """Book the time since the last change as worked."""

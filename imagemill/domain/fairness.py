@@ -20,6 +20,28 @@ RESERVED = 4
 """One part in this many of the window is never taken by one batch while another one wants work."""
 
 
+FIRST_PORTION = 16
+"""Items that a batch may have in flight however full the window is: a small batch is done before a huge one's next."""
+
+
+def first_portions(in_flight: int, window: int, demands: Sequence[Demand]) -> dict[str, int]:
+    """How many items to claim of batches with next to nothing in flight beside others, room or no room.
+
+    `in_flight` is what all batches have, those that want nothing more included. The window is exceeded by one part in
+    `RESERVED` at most.
+    """
+    room = window + window // RESERVED - in_flight
+    portion = min(FIRST_PORTION, window // RESERVED // 2)
+    portions: dict[str, int] = {}
+    for demand in sorted(demands, key=lambda demand: demand.in_flight / demand.priority):
+        is_alone = demand.in_flight == in_flight
+        if is_alone or demand.in_flight > portion // 2 or room <= 0:
+            continue
+        portions[demand.batch_id] = min(portion - demand.in_flight, demand.waiting, room)
+        room -= portions[demand.batch_id]
+    return portions
+
+
 def share(room: int, window: int, demands: Sequence[Demand]) -> dict[str, int]:
     """How many items of each batch to claim: `room` in all, of a window of `window` items.
 

@@ -190,6 +190,11 @@ def _is_late(head: Head, event: ItemEvent) -> bool:
     return head.state is State.PENDING and event.state.is_in_flight
 
 
+def is_sign_of_life(head: Head, event: ItemEvent) -> bool:
+    """Whether an event tells of nothing new, but that somebody still has the item in hand."""
+    return head.state.is_in_flight and (event.state, event.attempt) == (head.state, head.attempt)
+
+
 def facts_after(head: Head, event: ItemEvent) -> Facts:
     """The facts to store with a head that `advance` returned for the event."""
     facts = event.facts

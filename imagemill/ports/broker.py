@@ -10,8 +10,8 @@ B3  Messages of a queue are delivered in the order they were published, redelive
 B4  No consumer holds more unacknowledged messages than its prefetch.
 B5  What a consumer leaves unacknowledged when it ends, or hands back, is delivered again, marked redelivered.
 B6  A message handed back more often than the delivery limit, or rejected, goes to the queue's dead letters, in full.
-B7  `epoch` names the life of the queues: when it changes, everything that was on them is gone. A later one sorts
-    behind an earlier one.
+B7  `epoch` names the life of the queues: when it changes, everything that was on them is gone. Which of two is the
+    later one can't be told from their names.
 B8  Waiting for the next message may be cancelled; no message is lost by it and the consumer lives on.
 B9  A broadcast reaches every listener that was there before it, once; nobody else, and it may be lost.
 B10 Dead letters are consumed like any queue, and never given up: a rejected one is buried, where it can be looked at
@@ -19,11 +19,12 @@ B10 Dead letters are consumed like any queue, and never given up: a rejected one
 B11 While the broker is away consumers and listeners wait; when it is back they go on by themselves, and what they
     held is delivered again (B5). Acknowledging it then does nothing.
 B12 A message's trace context arrives with it.
+B13 `depths` counts the messages that wait, and none that is in a consumer's hand.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -77,6 +78,15 @@ class Buried:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How many messages wait on a queue, among its dead letters, and buried."""
+
+    waiting: int
+    dead: int
+    buried: int
+
+
 class Broker(Protocol):
     """The conveyor; see the module for its promises."""
 
@@ -103,6 +113,9 @@ class Broker(Protocol):
 
     async def redrive(self) -> int:
         """Publish what is buried again, each to its queue; returns how many. Raises `BrokerUnavailable`."""
+
+    async def depths(self) -> Mapping[Queue, Depth]:
+        """How many messages wait (B13). Raises `BrokerUnavailable`."""
 
     async def check(self) -> None:
         """See whether messages can be published and consumed now. Raises `BrokerUnavailable` that says why not."""

@@ -52,6 +52,8 @@ class Move:
     due_at: float
     finished_at: float | None
     facts: Facts | None
+    heard_at: float = 0.0
+    """When this was reported; 0 when it was not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,10 @@ class DueItem:
     """What an earlier claim has stored durably; None when the item must be downloaded."""
     download_ms: float = 0.0
     """How long its download took."""
+
+
+RELEASED = 0.0
+"""When an item in flight is due that was made so: before any that is due because its lease has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,30 @@ class Tally:
     batch: Batch
     items: Figures
     hosts: Hosts
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Items that want work now, by what they want: to be downloaded, or what is stored of them to be rendered."""
+
+    to_download: int = 0
+    """Due; nobody has claimed them yet."""
+    to_render: int = 0
+    """Due, with a stored original."""
+    downloading: int = 0
+    """On the way to a downloader, or with one."""
+    rendering: int = 0
+    """On the way to a processor, or with one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """What has waited longest, by the moment it began to; None where nothing waits."""
+
+    due_since: float | None
+    """The first item of an ACTIVE batch that is due and not claimed; a new one is due since its batch came."""
+    claimed_since: float | None
+    """The first claim that still holds something."""
 
 
 class Unit(Protocol):
@@ -142,17 +172,38 @@ class Unit(Protocol):
     async def confirm(self, token: str, now: float) -> None:
         """Record that a claim was published."""
 
-    async def extend_leases(self, epoch: str, lease_until: float, now: float) -> None:
-        """Prolong every published claim of the epoch, and forget claims that hold nothing."""
+    async def renew(self, token: str, lease_until: float) -> None:
+        """Prolong a claim, published or not."""
 
-    async def release(self, batch_id: str, *, epoch: str, other_epochs: bool, now: float) -> int:
+    async def extend_leases(self, epoch: str, lease_until: float, now: float) -> None:
+        """Prolong published claims of the epoch, and forget claims that hold nothing.
+
+        Items are left out that the epoch's queues have moved past since they were heard of (`pass_marker`).
+        """
+
+    async def release(self, batch_id: str, *, epoch: str, other_epochs: bool) -> int:
         """Make items in flight due at once: those of the epoch, handed back uncounted, or those of all others."""
 
     async def enter_epoch(self, epoch: str, now: float) -> None:
-        """Remember an epoch, until there is a later one, also while nothing is claimed in it."""
+        """Make an epoch the present one, also while nothing is claimed in it."""
 
-    async def latest_epoch(self) -> str:
-        """The latest epoch that was entered or that anything was claimed in; empty when there is none."""
+    async def epochs(self) -> list[str]:
+        """The epochs that were entered, the present one first; those long over are forgotten."""
+
+    async def ask_for_marker(self, epoch: str, unheard_since: float, now: float) -> bool:
+        """Whether a marker of the epoch is to be sent: for items in flight not heard of since, and if none was since.
+
+        Whoever is told so is the only one.
+        """
+
+    async def pass_marker(self, epoch: str, heard_until: float) -> None:
+        """Note that the epoch's queues have moved past everything that was heard of until then."""
+
+    async def hear(self, batch_id: str, indexes: Collection[int], now: float) -> None:
+        """Note that items in flight were heard of, though nothing about them has changed."""
+
+    async def stored(self, batch_id: str, indexes: Collection[int]) -> set[int]:
+        """Those of the items whose originals are stored durably."""
 
     async def digests_in_flight(self, batch_id: str, digests: Collection[str]) -> set[str]:
         """Those of the digests that items in flight are known by."""
@@ -199,6 +250,15 @@ class View(Protocol):
 
     async def twin(self, batch_id: str, sha256: str) -> ItemRow | None:
         """The first succeeded item with these bytes."""
+
+    async def backlog(self, now: float, limit: int) -> Backlog:
+        """What wants work now in batches that are worked on; up to `limit` of what is due, and of what is in flight.
+
+        What is final costs nothing.
+        """
+
+    async def waits(self, now: float) -> Waits:
+        """What has waited longest; it costs no more with many items that wait than with few."""
 
     async def tally(self, batch_id: str) -> Tally | None:
         """A batch in figures; reads every row, in flat memory (R8)."""

@@ -13,48 +13,32 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from imagemill.domain.failures import PipelineError
 from imagemill.domain.items import SUSPECT_CLAIMS, Facts, ItemEvent, State, Timings
 from imagemill.domain.retry import GiveUp, RetryPolicy, decide
 from imagemill.places import Places
 from imagemill.ports.broker import Broker, Delivery, Queue
+from imagemill.runtime import metrics, traces
+from imagemill.runtime.in_hand import Hand, InHand, JobT, Message
+from imagemill.runtime.markers import marker_in
 from imagemill.runtime.outbox import Outbox
+from imagemill.strikes import Point, strike
 
 log = logging.getLogger(__name__)
 
 
-class Job(Protocol):
-    """What a stage works on: one item in one attempt."""
-
-    @property
-    def batch_id(self) -> str:
-        """The batch's id."""
-
-    @property
-    def index(self) -> int:
-        """The item's index."""
-
-    @property
-    def attempt(self) -> int:
-        """The attempt, counted from 0."""
-
-    @property
-    def claim(self) -> int:
-        """How often the item has been claimed in this attempt."""
-
-    @property
-    def facts(self) -> Facts:
-        """What is known of the item so far; a failure's event repeats it, since final facts replace all others."""
-
-
-JobT = TypeVar("JobT", bound=Job)
 NextT = TypeVar("NextT")
+Turn = Callable[[JobT], AbstractAsyncContextManager[None]]
+
+LIFE_S = 15.0
+"""How often jobs are told of that are in hand for long, in seconds: nobody must take them for lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +68,10 @@ class Work(Generic[JobT, NextT]):
     """Asked about a redelivered message: which of its jobs are still to be done."""
     slots: int
     """Jobs handled at the same time."""
+    turn: Turn[JobT] | None = None
+    """What a job has to wait for before it is handled; of those that wait, any may be let through first."""
+    ahead: int = 0
+    """Jobs in hand beyond the slots, which wait for their turn; `turn` then bounds those that are handled."""
     policy: RetryPolicy = field(default_factory=RetryPolicy)
 
 
@@ -102,33 +90,6 @@ class StageBroken(Exception):
     """No job can be handled any more: raised by a handler, it ends the stage, and its jobs are handed back."""
 
 
-class _Message:
-    """A delivery whose jobs are not all out yet."""
-
-    __slots__ = ("_delivery", "_left")
-
-    def __init__(self, delivery: Delivery, jobs: int) -> None:
-        self._delivery = delivery
-        self._left = jobs
-
-    @property
-    def trace(self) -> str:
-        return self._delivery.trace
-
-    async def job_is_out(self) -> None:
-        self._left -= 1
-        if self._left == 0:
-            await self._delivery.ack()
-
-
-@dataclass(slots=True)
-class _InHand(Generic[JobT]):
-    """A job that is being handled, with every message it came in."""
-
-    job: JobT
-    messages: list[_Message]
-
-
 class Stage(Generic[JobT, NextT]):
     """Runs one kind of work until it is stopped."""
 
@@ -136,14 +97,19 @@ class Stage(Generic[JobT, NextT]):
         self._broker = broker
         self._work = work
         self._outbox = outbox
-        self._slots = Places(work.slots)
+        self._slots = Places(work.slots + work.ahead)
         self._prefetched = 0
         self._changed = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
         self._handling: dict[asyncio.Task[Any], str] = {}
         """Running tasks that a cancellation of their batch may break off, with the batch's id."""
-        self._in_hand: dict[tuple[str, int], _InHand[JobT]] = {}
+        self._waiting: set[asyncio.Task[Any]] = set()
+        """Those of them whose turn has not come."""
+        self._following: set[asyncio.Task[None]] = set()
+        """Markers that wait for what was taken up before them."""
+        self._hand = Hand[JobT]()
         self._cancelled: set[str] = set()
+        self._clock = asyncio.get_running_loop().time
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self, stop: asyncio.Event, grace_s: float) -> None:
@@ -159,6 +125,7 @@ class Stage(Generic[JobT, NextT]):
             asyncio.TaskGroup() as loops,
         ):
             heeding = loops.create_task(self._heed(broadcasts), name=f"{self._work.queue} listener")
+            telling = loops.create_task(self._tell_of_long_jobs(), name=f"{self._work.queue} signs of life")
             stopping = loops.create_task(stop.wait())
             taking: list[asyncio.Task[None]] = []
             ends = (self._broken, self._outbox.publishing)
@@ -171,16 +138,17 @@ class Stage(Generic[JobT, NextT]):
                         end.result()
             finally:
                 stopping.cancel()
-                for task in taking:
+                for task in (*taking, *self._following):
                     task.cancel()
                 await self._finish(grace_s)
                 heeding.cancel()
+                telling.cancel()
 
     async def _prefetch_for_all_slots(
         self, consumers: AsyncExitStack, loops: asyncio.TaskGroup
     ) -> Sequence[asyncio.Task[None]]:
         """Open a consumer for slots that no consumer prefetches for: a consumer's prefetch can't be changed."""
-        missing = self._work.slots - self._prefetched
+        missing = self._work.slots + self._work.ahead - self._prefetched
         if missing <= 0:
             return ()
         deliveries = await consumers.enter_async_context(self._broker.consume(self._work.queue, missing))
@@ -198,7 +166,7 @@ class Stage(Generic[JobT, NextT]):
     def retune(self, *, slots: int | None = None, policy: RetryPolicy) -> None:
         """Handle so many jobs at the same time from now on, and decide on further attempts by this policy."""
         slots = slots or self._work.slots
-        self._slots.resize(slots)
+        self._slots.resize(slots + self._work.ahead)
         self._work = replace(self._work, slots=slots, policy=policy)
         self._changed.set()
 
@@ -207,13 +175,18 @@ class Stage(Generic[JobT, NextT]):
             jobs = await self._read(delivery)
             if jobs is None:
                 continue
+            if not jobs and marker_in(delivery.body) is not None:
+                self._follow(delivery)
+                continue
             if delivery.redelivered:
+                metrics.REDELIVERED.add(self._work.queue)
                 jobs = await self._only_wanted(jobs)
             if not jobs:
                 await delivery.ack()
-            message = _Message(delivery, len(jobs))
+                strike(Point.JOBS_ACKNOWLEDGED)
+            message = Message(delivery, len(jobs))
             for number, job in enumerate(jobs):
-                if (in_hand := self._taken_up(job, message)) is None:
+                if (in_hand := self._hand.take(job, message, self._clock())) is None:
                     continue
                 try:
                     await self._slots.acquire()
@@ -225,23 +198,16 @@ class Stage(Generic[JobT, NextT]):
                 self._running.add(task)
                 task.add_done_callback(self._ended)
 
-    def _taken_up(self, job: JobT, message: _Message) -> _InHand[JobT] | None:
-        """The job, in hand from now on; None when it is so already and has come again, as after a lost connection."""
-        key = (job.batch_id, job.index)
-        known = self._in_hand.get(key)
-        if known is not None and known.job == job:
-            known.messages.append(message)
-            return None
-        in_hand = self._in_hand[key] = _InHand(job, [message])
-        return in_hand
+    def _follow(self, marker: Delivery) -> None:
+        """Send a marker on when everything is out that was taken up before it."""
+        following = asyncio.create_task(self._send_on(marker, frozenset(self._running)))
+        self._following.add(following)
+        following.add_done_callback(self._following.discard)
 
-    async def _out(self, in_hand: _InHand[JobT]) -> None:
-        """The job's outcome is out: every message that it came in is told."""
-        key = (in_hand.job.batch_id, in_hand.job.index)
-        if self._in_hand.get(key) is in_hand:
-            del self._in_hand[key]
-        for message in in_hand.messages:
-            await message.job_is_out()
+    async def _send_on(self, marker: Delivery, ahead: frozenset[asyncio.Task[None]]) -> None:
+        if ahead:
+            await asyncio.wait(ahead)
+        self._outbox.forward(marker.body, done=marker.ack)
 
     async def _read(self, delivery: Delivery) -> Sequence[JobT] | None:
         """The jobs of a message; None when nobody can read it, which is told and dealt with."""
@@ -256,6 +222,7 @@ class Stage(Generic[JobT, NextT]):
                 extra={"action": "message_rejected"},
             )
             await delivery.reject()
+            strike(Point.JOBS_ACKNOWLEDGED)
             return None
 
     async def _only_wanted(self, jobs: Sequence[JobT]) -> Sequence[JobT]:
@@ -276,14 +243,14 @@ class Stage(Generic[JobT, NextT]):
         if not task.cancelled() and (error := task.exception()) and not self._broken.done():
             self._broken.set_exception(error)
 
-    async def _attempt(self, job: JobT, in_hand: _InHand[JobT]) -> None:
+    async def _attempt(self, job: JobT, in_hand: InHand[JobT]) -> None:
         if job.batch_id in self._cancelled:
             await self._give_up(job, in_hand)
             return
-        done = partial(self._out, in_hand)
+        done = partial(self._hand.out, in_hand)
         try:
-            await self._announce(job)
-            outcome = await self._handle(job)
+            outcome = await self._handle(job, in_hand.messages[0].trace)
+            strike(Point.JOB_HANDLED)
         except asyncio.CancelledError:
             await self._give_up(job, in_hand if job.batch_id in self._cancelled else None)
             return
@@ -313,21 +280,54 @@ class Stage(Generic[JobT, NextT]):
             # Should this worker die of it, the store must know that the item had been begun.
             await self._outbox.publish(event)
 
-    async def _handle(self, job: JobT) -> Outcome[NextT]:
+    async def _tell_of_long_jobs(self) -> None:
+        while True:
+            await asyncio.sleep(LIFE_S / 3)
+            now = self._clock()
+            for job in list(self._hand.untold(now - LIFE_S, now)):
+                self._outbox.announce(ItemEvent(job.batch_id, job.index, job.attempt, self._work.running))
+
+    async def _handle(self, job: JobT, trace: str) -> Outcome[NextT]:
         task = asyncio.current_task()
         assert task is not None
         # A task that is cancelled before its first step, or while it gives its job up, would not give the job back.
         self._handling[task] = job.batch_id
         try:
-            return await self._work.handle(job)
+            async with self._turn_of(job, task):
+                await self._announce(job)
+                return await self._measured(job, trace)
         finally:
             del self._handling[task]
 
-    async def _give_up(self, job: JobT, in_hand: _InHand[JobT] | None) -> None:
+    async def _measured(self, job: JobT, trace: str) -> Outcome[NextT]:
+        started = time.perf_counter()
+        with (
+            metrics.JOBS_IN_HAND.held(self._work.queue),
+            traces.handled(self._work.queue, trace, job.batch_id, job.index, job.attempt),
+        ):
+            try:
+                return await self._work.handle(job)
+            finally:
+                metrics.JOB_SECONDS.observe(time.perf_counter() - started, self._work.queue)
+
+    @asynccontextmanager
+    async def _turn_of(self, job: JobT, task: asyncio.Task[Any]) -> AsyncIterator[None]:
+        if self._work.turn is None:
+            yield
+            return
+        self._waiting.add(task)
+        try:
+            async with self._work.turn(job):
+                self._waiting.discard(task)
+                yield
+        finally:
+            self._waiting.discard(task)
+
+    async def _give_up(self, job: JobT, in_hand: InHand[JobT] | None) -> None:
         """Give back what a job holds; a cancelled batch's message counts as dealt with, any other is redelivered."""
         await self._work.dropped(job)
         if in_hand is not None:
-            await self._out(in_hand)
+            await self._hand.out(in_hand)
 
     def _failed(self, job: JobT, error: Exception, known: Facts | None = None) -> ItemEvent:
         if not isinstance(error, PipelineError):
@@ -350,6 +350,8 @@ class Stage(Generic[JobT, NextT]):
                     task.cancel()
 
     async def _finish(self, grace_s: float) -> None:
+        for task in self._waiting:
+            task.cancel()
         if self._running:
             await asyncio.wait(self._running, timeout=grace_s)
         leftover = list(self._running)

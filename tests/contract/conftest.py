@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
-    AbstractContextManager,
     asynccontextmanager,
     contextmanager,
+)
+from contextlib import (
+    closing as closing_blobs,
 )
 from dataclasses import dataclass
 from pathlib import Path
 
 import aio_pika
 import pytest
+from obstore.store import MemoryStore
 
 from imagemill.adapters.blobs import LocalBlobs
 from imagemill.adapters.local_changes import LocalChanges
 from imagemill.adapters.memory_broker import MemoryBroker
+from imagemill.adapters.object_blobs import ObjectBlobs, open_object_blobs
 from imagemill.adapters.originals import KeptOriginals, LocalOriginals, SlotOriginals
 from imagemill.adapters.postgres_changes import open_postgres_changes
 from imagemill.adapters.rabbitmq import open_rabbitmq
@@ -27,6 +34,7 @@ from imagemill.ports.blobs import Blobs, Originals
 from imagemill.ports.broker import Broker, Queue
 from imagemill.ports.changes import Changes
 from imagemill.ports.records import Records
+from tests.support.object_store import ObjectServer
 from tests.support.postgres_node import own_schema, run_apart, run_sql
 
 
@@ -71,14 +79,36 @@ async def closing(records: Records) -> AsyncIterator[Records]:
         await records.close()
 
 
-@contextmanager
-def local_blobs(folder: Path) -> Iterator[Blobs]:
-    yield LocalBlobs(folder)
+OpenBlobs = Callable[[], Blobs]
+"""Opens one and the same store, as often as it is asked."""
 
 
-@contextmanager
-def durable_local_blobs(folder: Path) -> Iterator[Blobs]:
-    yield LocalBlobs(folder, survive_power_loss=True)
+def local_blobs(request: pytest.FixtureRequest) -> OpenBlobs:
+    folder = request.getfixturevalue("tmp_path") / "blobs"
+    return lambda: LocalBlobs(folder)
+
+
+def durable_local_blobs(request: pytest.FixtureRequest) -> OpenBlobs:
+    folder = request.getfixturevalue("tmp_path") / "blobs"
+    return lambda: LocalBlobs(folder, survive_power_loss=True)
+
+
+def write_below(request: pytest.FixtureRequest) -> None:
+    """Have scratch files written below the test's own folder."""
+    request.getfixturevalue("monkeypatch").setattr(tempfile, "tempdir", str(request.getfixturevalue("tmp_path")))
+
+
+def memory_blobs(request: pytest.FixtureRequest) -> OpenBlobs:
+    store = MemoryStore()
+    write_below(request)
+    return lambda: ObjectBlobs(store, "memory:")
+
+
+def s3_blobs(request: pytest.FixtureRequest) -> OpenBlobs:
+    server: ObjectServer = request.getfixturevalue("s3")
+    url = server.url()
+    write_below(request)
+    return lambda: open_object_blobs(url)
 
 
 @asynccontextmanager
@@ -99,29 +129,50 @@ class Lodging:
     originals: Originals
     durable: bool
     """What kind of draft the suite asks for."""
+    blobs: Blobs
+    """Where durable ones lie."""
 
 
 @contextmanager
-def slots(folder: Path) -> Iterator[Lodging]:
+def lodging_in(blobs: Blobs, folder: Path, *, durable: bool) -> Iterator[Lodging]:
     reused = SlotOriginals(folder / "slots", 2)
-    yield Lodging(LocalOriginals(reused, KeptOriginals(LocalBlobs(folder))), durable=False)
+    yield Lodging(LocalOriginals(reused, KeptOriginals(blobs)), durable, blobs)
     reused.close()
 
 
-@contextmanager
-def kept(folder: Path) -> Iterator[Lodging]:
-    reused = SlotOriginals(folder / "slots", 2)
-    yield Lodging(LocalOriginals(reused, KeptOriginals(LocalBlobs(folder))), durable=True)
-    reused.close()
+def given_blobs(url: str) -> Callable[[pytest.FixtureRequest], OpenBlobs]:
+    """A store that whoever runs the tests has named, with the environment that it takes: a real one, or an emulator."""
 
+    def open_given(request: pytest.FixtureRequest) -> OpenBlobs:
+        write_below(request)
+        place = f"{url}/{uuid.uuid4().hex}"
+        return lambda: open_object_blobs(place)
+
+    open_given.__name__ = url
+    return open_given
+
+
+GIVEN = [given_blobs(url) for url in os.environ.get("IMAGEMILL_TEST_BLOB_URLS", "").split()]
 
 BROKERS: list[Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Broker]]] = [memory_broker, rabbitmq_broker]
 RECORDS: list[Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Records]]] = [
     sqlite_records,
     postgres_records,
 ]
-BLOBS: list[Callable[[Path], AbstractContextManager[Blobs]]] = [local_blobs, durable_local_blobs]
-ORIGINALS: list[Callable[[Path], AbstractContextManager[Lodging]]] = [slots, kept]
+BLOBS: list[Callable[[pytest.FixtureRequest], OpenBlobs]] = [
+    local_blobs,
+    durable_local_blobs,
+    memory_blobs,
+    s3_blobs,
+    *GIVEN,
+]
+ORIGINALS: list[tuple[Callable[[pytest.FixtureRequest], OpenBlobs], bool]] = [
+    (local_blobs, False),
+    (local_blobs, True),
+    (memory_blobs, True),
+    (s3_blobs, True),
+    *((given, True) for given in GIVEN),
+]
 CHANGES: list[Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Changes]]] = [
     local_changes,
     postgres_changes,
@@ -151,19 +202,34 @@ def postgres_schema(postgres_server: str) -> Iterator[str]:
 @pytest.fixture
 def postgres_url(postgres_schema: str) -> str:
     """The URL of a database without rows."""
-    run_sql(postgres_schema, "TRUNCATE items, batches, claims")
+    run_sql(postgres_schema, "TRUNCATE items, batches, claims, epochs")
     return postgres_schema
 
 
+@pytest.fixture
+def s3(object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> ObjectServer:
+    """A server of S3, which this process's environment names."""
+    for name, value in object_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return object_server
+
+
 @pytest.fixture(params=BLOBS, ids=lambda opened: opened.__name__)
-def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Blobs]:
-    with request.param(tmp_path) as opened:
+def open_store(request: pytest.FixtureRequest) -> OpenBlobs:
+    opened: OpenBlobs = request.param(request)
+    return opened
+
+
+@pytest.fixture
+def blobs(open_store: OpenBlobs) -> Iterator[Blobs]:
+    with closing_blobs(open_store()) as opened:
         yield opened
 
 
-@pytest.fixture(params=ORIGINALS, ids=lambda opened: opened.__name__)
+@pytest.fixture(params=ORIGINALS, ids=lambda kind: f"{kind[0].__name__}-{'kept' if kind[1] else 'slots'}")
 def lodging(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lodging]:
-    with request.param(tmp_path) as opened:
+    open_kind, durable = request.param
+    with closing_blobs(open_kind(request)()) as blobs, lodging_in(blobs, tmp_path, durable=durable) as opened:
         yield opened
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from imagemill.ports.broker import DELIVERY_LIMIT, Broker, Delivery, Queue
+from imagemill.ports.broker import DELIVERY_LIMIT, Broker, Delivery, Depth, Queue
 from tests.support.eventually import eventually
 
 PATIENCE_S = 5.0
@@ -312,6 +312,26 @@ async def test_b12_a_trace_context_arrives_with_its_message_also_among_the_dead(
         letter = await take(letters)
         assert letter.trace == trace
         await letter.ack()
+
+
+async def test_b13_depths_count_what_waits_and_not_what_is_in_hand(broker: Broker) -> None:
+    async def are(**expected: Depth) -> bool:
+        return await broker.depths() == {queue: expected.get(queue.name, Depth(0, 0, 0)) for queue in Queue}
+
+    await broker.publish(Queue.DOWNLOAD, [b"1", b"2", b"3"])
+    await dead_letter(broker, Queue.PROCESS, b"dead")
+    await dead_letter(broker, Queue.EVENTS, b"buried")
+    async with broker.consume(Queue.EVENTS, 1, dead=True) as letters:
+        await (await take(letters)).reject()
+
+    expected = {"PROCESS": Depth(0, 1, 0), "EVENTS": Depth(0, 0, 1)}
+    await eventually(lambda: are(DOWNLOAD=Depth(3, 0, 0), **expected))
+    async with broker.consume(Queue.DOWNLOAD, 2) as deliveries:
+        in_hand = [await take(deliveries), await take(deliveries)]
+        await eventually(lambda: are(DOWNLOAD=Depth(1, 0, 0), **expected))
+        for delivery in in_hand:
+            await delivery.ack()
+    assert await broker.redrive() == 1
 
 
 async def test_a_broker_that_works_says_so(broker: Broker) -> None:

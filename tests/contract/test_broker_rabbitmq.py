@@ -151,8 +151,11 @@ async def test_a_deleted_queue_is_made_anew_in_a_new_epoch_that_every_process_he
         assert (await anext(deliveries)).body == b"1"
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"), [("f", None), ("0", topology.BEGUN)], ids=["told of", "begun, and the clock went back"]
+)
 async def test_an_epoch_that_begins_while_a_session_opens_is_not_missed(
-    rabbitmq_node: RabbitNode, monkeypatch: pytest.MonkeyPatch
+    rabbitmq_node: RabbitNode, monkeypatch: pytest.MonkeyPatch, name: str, kind: str | None
 ) -> None:
     settle, settled = topology.settle, list[str]()
 
@@ -161,7 +164,7 @@ async def test_an_epoch_that_begins_while_a_session_opens_is_not_missed(
         if len(settled) == 1:
             connection = await aio_pika.connect(rabbitmq_node.url)
             channel = await connection.channel()
-            notice = aio_pika.Message(b"f" * 16)
+            notice = aio_pika.Message(name.encode() * 16, type=kind)
             await (await channel.get_exchange(topology.EPOCHS, ensure=False)).publish(notice, "")
             await connection.close()
         return settled[-1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from imagemill.domain.items import Facts, Head, State
@@ -106,8 +108,8 @@ async def test_r5_claims_that_hold_nothing_are_forgotten_after_a_while_and_other
         await unit.move_items([move(0, Head(State.PENDING, 1), 10, due_at=500.0)])
         await unit.extend_leases("now", FAR_OFF, 1000.0)
         # Were the claim of item 1 forgotten, it would count as one of another epoch.
-        assert await unit.release("b", epoch="now", other_epochs=True, now=1000.0) == 0
-        assert await unit.release("b", epoch="now", other_epochs=False, now=1000.0) == 1
+        assert await unit.release("b", epoch="now", other_epochs=True) == 0
+        assert await unit.release("b", epoch="now", other_epochs=False) == 1
 
 
 @pytest.mark.parametrize(("other_epochs", "released", "claims"), [(True, 1, 4), (False, 0, 3)])
@@ -118,7 +120,7 @@ async def test_r5_what_is_released_is_due_at_once(
     await claim_rows(records, [0], token="t0", epoch="now", claims=4)
     await claim_rows(records, [1], token="t1", epoch="before", claims=4)
     async with records.write() as unit:
-        assert await unit.release("b", epoch="now", other_epochs=other_epochs, now=10.0) == 1
+        assert await unit.release("b", epoch="now", other_epochs=other_epochs) == 1
 
         (item,) = await unit.due_items("b", 10.0, 10, in_flight=True)
         assert (item.index, item.head) == (released, Head(State.QUEUED, 0, claims))
@@ -128,9 +130,9 @@ async def test_r5_releasing_twice_counts_once(records: Records) -> None:
     await put_batch(records, new_batch(), new_items([0]))
     await claim_rows(records, [0], epoch="now", claims=4)
     async with records.write() as unit:
-        await unit.release("b", epoch="now", other_epochs=False, now=10.0)
+        await unit.release("b", epoch="now", other_epochs=False)
 
-        assert await unit.release("b", epoch="now", other_epochs=False, now=11.0) == 0
+        assert await unit.release("b", epoch="now", other_epochs=False) == 0
         assert await unit.heads("b", [0]) == {0: Head(State.QUEUED, 0, 3)}
 
 
@@ -147,3 +149,67 @@ async def test_r5_open_items_are_those_not_final(records: Records) -> None:
             3: (Head(State.PENDING, 0), 0),
         }
         assert len(await unit.open_items("b", 2)) == 2
+
+
+async def test_r5_leases_end_behind_a_marker_for_what_was_not_heard_of_since(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(3)))
+    await claim_rows(records, [0, 1, 2], token="t", epoch="now", lease_until=100.0)
+    async with records.write() as unit:
+        await unit.enter_epoch("now", 0.0)
+        await unit.confirm("t", 1.0)
+        await unit.move_items([replace(move(1, Head(State.DOWNLOADING, 0, 1), 10), heard_at=60.0)])
+        await unit.hear("b", [2], 61.0)
+
+        await unit.pass_marker("now", 50.0)
+        await unit.pass_marker("now", 40.0)
+        await unit.extend_leases("now", 200.0, 90.0)
+
+        assert [item.index for item in await unit.due_items("b", 150.0, 10, in_flight=True)] == [0]
+
+
+async def test_r5_a_marker_is_asked_for_once_a_lease_and_for_what_is_not_passed(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items([0]))
+    await claim_rows(records, [0], token="t", epoch="now", lease_until=100.0)
+    async with records.write() as unit:
+        await unit.enter_epoch("now", 0.0)
+        await unit.hear("b", [0], 10.0)
+
+        assert not await unit.ask_for_marker("now", 9.0, 69.0)
+        assert not await unit.ask_for_marker("another", 10.0, 70.0)
+        assert await unit.ask_for_marker("now", 10.0, 70.0)
+        assert not await unit.ask_for_marker("now", 69.0, 129.0)
+        assert await unit.ask_for_marker("now", 70.0, 130.0)
+
+        await unit.pass_marker("now", 70.0)
+        assert not await unit.ask_for_marker("now", 140.0, 200.0)
+
+
+async def test_r5_a_claim_is_renewed_whether_it_is_published_or_not(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(2)))
+    for index in (0, 1):
+        await claim_rows(records, [index], token=f"t{index}", lease_until=100.0)
+    async with records.write() as unit:
+        await unit.renew("t0", 300.0)
+
+        assert [item.index for item in await unit.due_items("b", 200.0, 10, in_flight=True)] == [1]
+
+
+async def test_r5_what_was_released_is_not_prolonged(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items([0]))
+    await claim_rows(records, [0], token="t", epoch="now", lease_until=100.0)
+    async with records.write() as unit:
+        await unit.confirm("t", 1.0)
+        await unit.release("b", epoch="now", other_epochs=False)
+        await unit.extend_leases("now", 200.0, 90.0)
+
+        assert [item.index for item in await unit.due_items("b", 1.0, 10, in_flight=True)] == [0]
+
+
+async def test_items_whose_originals_are_stored_durably_are_told_apart(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(3)))
+    async with records.write() as unit:
+        for index, key in ((0, "batches/b/originals/x"), (1, "")):
+            facts = Facts(original=original(index, key=key))
+            await unit.move_items([move(index, Head(State.DOWNLOADED, 0, 1), 10 + index, facts=facts)])
+
+        assert await unit.stored("b", range(3)) == {0}

@@ -38,34 +38,23 @@ async def test_digests_are_known_by_any_item_and_in_flight_by_those_at_work(reco
         assert await unit.digests_known("other", asked) == set()
 
 
-async def test_the_latest_epoch_is_that_of_the_latest_queues(records: Records) -> None:
-    await put_batch(records, new_batch(), new_items(range(2)))
+async def test_epochs_come_in_the_order_in_which_they_were_entered(records: Records) -> None:
     async with records.write() as unit:
-        assert await unit.latest_epoch() == ""
-
-    for index, epoch in enumerate(("0000000000000002-b", "0000000000000001-a")):
-        await claim_rows(records, [index], token=epoch, epoch=epoch)
-
-    async with records.write() as unit:
-        assert await unit.latest_epoch() == "0000000000000002-b"
-
-
-async def test_an_epoch_that_was_entered_is_remembered_until_there_is_a_later_one(records: Records) -> None:
-    await put_batch(records, new_batch(), new_items(range(2)))
-    await claim_rows(records, [0], token="claimed", epoch="1")
-    for _ in range(2):
+        assert await unit.epochs() == []
+    for number, epoch in enumerate(("2", "1", "1", "2")):
         async with records.write() as unit:
-            await unit.enter_epoch("2", 0.0)
+            await unit.enter_epoch(epoch, float(number))
+            assert (await unit.epochs())[0] == epoch
     async with records.write() as unit:
-        assert await unit.latest_epoch() == "2"
-        assert await unit.claimed("claimed") != []
-        await unit.extend_leases("2", 1e6 + 60.0, 1e6)
-        assert await unit.latest_epoch() == "2"
+        assert await unit.epochs() == ["2", "1"]
 
-        await unit.enter_epoch("3", 1e6)
-        await unit.extend_leases("3", 2e6 + 60.0, 2e6)
-        assert await unit.latest_epoch() == "3"
-        assert await unit.claimed("claimed") != []
+
+async def test_epochs_that_are_long_over_are_forgotten(records: Records) -> None:
+    for epoch, now in (("1", 0.0), ("2", 1.0), ("3", 1e6)):
+        async with records.write() as unit:
+            await unit.enter_epoch(epoch, now)
+    async with records.write() as unit:
+        assert await unit.epochs() == ["3"]
 
 
 async def test_a_store_that_can_be_used_passes_its_check(records: Records) -> None:

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 from imagemill.adapters.memory_broker import MemoryBroker, _Consumer, _Delivery, _Line, _Message
-from imagemill.ports.broker import BrokerUnavailable, Buried, Queue
+from imagemill.ports.broker import BrokerUnavailable, Buried, Depth, Queue
 from tests.ordering.schedules import Event, Mishap
 
 LONGEST_HOP_S = 0.02
@@ -22,8 +22,6 @@ class Conveyor:
         self.broker = MemoryBroker()
         self.broker.epoch = f"{1:016x}"
         self.consumers: list[_Consumer] = []
-        self.dropped = False
-        """Whether a message was lost whose queue lives on."""
         self._mishaps = mishaps
         self._chance = chance
         self._note = note
@@ -45,8 +43,12 @@ class Conveyor:
         for consumer in self.consumers:
             consumer.held.clear()
             consumer.room.set()
-        self.dropped = False
         self.broker.epoch = f"{int(self.broker.epoch, 16) + 1:016x}"
+
+    def purge(self) -> None:
+        """Lose everything that waits for a worker, and tell nobody."""
+        for queue in (Queue.DOWNLOAD, Queue.PROCESS):
+            self.broker._lines[queue].waiting.clear()
 
     def put(self, queue: Queue, body: bytes) -> bool:
         """Put a message on a queue, as far as nothing happens to it; whether it is confirmed."""
@@ -57,15 +59,13 @@ class Conveyor:
         line, messages = self.broker._lines[queue], [_Message(body)]
         if mishap is Mishap.DUPLICATE:
             messages.append(_Message(body))
-        if mishap is Mishap.DROP:
-            self.dropped = True
-        elif mishap is Mishap.LATE and event is not None:
+        if mishap is Mishap.LATE and event is not None:
             epoch = self.broker.epoch
             asyncio.get_running_loop().call_later(event.lasts_s, self._put_late, line, messages, epoch)
         elif mishap is Mishap.OVERTAKE:
             line.waiting.extendleft(messages)
             line.arrived.set()
-        elif mishap is not Mishap.UNKNOWN_LOST:
+        elif mishap not in (Mishap.DROP, Mishap.UNKNOWN_LOST):
             line.put(messages)
         return mishap not in (Mishap.UNKNOWN_ARRIVED, Mishap.UNKNOWN_LOST)
 
@@ -131,6 +131,9 @@ class Connection:
 
     async def redrive(self) -> int:
         return await self._conveyor.broker.redrive()
+
+    async def depths(self) -> Mapping[Queue, Depth]:
+        return await self._conveyor.broker.depths()
 
     async def check(self) -> None:
         """It is always there."""

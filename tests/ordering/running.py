@@ -97,7 +97,7 @@ class Theatre:
 
 
 def _empty(connection: Connection) -> None:
-    for table in ("items", "batches", "claims"):
+    for table in ("items", "batches", "claims", "epochs"):
         connection.exec_driver_sql(f"DELETE FROM {table}")
 
 

@@ -26,6 +26,7 @@ class Mishap(StrEnum):
     REPLY_LOST = "the call is done and its answer lost"
     CALL_LOST = "the call does not arrive"
     CRASH = "the process dies"
+    PURGE = "the queues of jobs are emptied, and live on"
     WIPE = "the broker loses everything it has"
     PAUSE = "the owner pauses the batch for a while"
     CANCEL = "the owner cancels the batch"
@@ -117,6 +118,8 @@ def _events(chance: random.Random) -> Iterator[Event]:
         yield Event(Mishap.CRASH, chance.uniform(0.0, HORIZON_S), chance.uniform(0.0, 3.0), chance.choice(ROLES))
     if chance.random() < 0.15:
         yield Event(Mishap.WIPE, chance.uniform(0.0, HORIZON_S))
+    if chance.random() < 0.2:
+        yield Event(Mishap.PURGE, chance.uniform(0.0, HORIZON_S))
     if chance.random() < 0.1:
         yield Event(Mishap.PAUSE, chance.uniform(0.0, HORIZON_S), chance.uniform(0.1, 3.0))
     if chance.random() < 0.08:

@@ -13,9 +13,11 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from sqlalchemy import update
 
 import storage_svc.claims
 import storage_svc.fold
+from imagemill.adapters.sql.schema import IN_FLIGHT, items
 from imagemill.domain.batches import Counts
 from imagemill.domain.items import Head, ItemEvent, State, advance
 from storage_svc import batch_reader
@@ -87,8 +89,13 @@ def _counts_twice(self: Counts, old: State, new: State, number: int = 1) -> None
     self._by_state[new] += 2 * number if new is State.SUCCEEDED else number
 
 
-async def _remembers_no_epoch(self: Any, epoch: str, now: float) -> None:
-    """As long as nothing is claimed in it, nobody knows of it."""
+async def _prolongs_everything(self: Any, epoch: str, lease_until: float, now: float) -> None:
+    """Whatever became of the queues."""
+    await self._connection.change(update(items).where(IN_FLIGHT).values(due_at=lease_until))
+
+
+async def _sends_no_marker(*_: Any) -> bool:
+    return False
 
 
 async def _points_to_nobody(*_: Any) -> None:
@@ -143,18 +150,39 @@ def test_a_mistake_shows(mistake: Callable[[], AbstractContextManager[Any]]) -> 
     assert f"seed {failed.schedule.seed}" in str(failed)
 
 
-def test_an_epoch_in_which_nothing_was_claimed_must_be_remembered() -> None:
+def test_what_was_on_queues_that_are_gone_is_not_prolonged_while_nothing_is_claimed() -> None:
     # The only item is in flight, and its batch stands still, when the queues are lost.
     events = [Event(Mishap.PAUSE, 0.05, 8.0), Event(Mishap.CRASH, 0.06, 0.5, "downloader"), Event(Mishap.WIPE, 0.1)]
     schedule = Schedule(1, [Item(0)], events)
     with open_theatre() as theatre:
         assert theatre.run(schedule) is None
-        with patch("imagemill.adapters.sql.unit.SqlUnit.enter_epoch", _remembers_no_epoch):
+        with patch("imagemill.adapters.sql.unit.SqlUnit.extend_leases", _prolongs_everything):
             assert theatre.run(schedule) is not None
 
 
+@pytest.mark.parametrize("message", [1, 2], ids=["on its way to the download", "on its way to the rendering"])
+def test_a_message_that_is_lost_while_its_queue_lives_is_found_by_a_marker(message: int) -> None:
+    schedule = Schedule(1, [Item(0)], [Event(Mishap.DROP, message)])
+    with open_theatre() as theatre:
+        assert theatre.run(schedule) is None
+        with patch("imagemill.adapters.sql.unit.SqlUnit.ask_for_marker", _sends_no_marker):
+            assert theatre.run(schedule) is not None
+
+
+def test_queues_that_stand_still_for_many_leases_have_nothing_done_twice() -> None:
+    stops = [Event(Mishap.CRASH, 0.0, 60.0, "downloader"), Event(Mishap.CRASH, 0.0, 90.0, "processor")]
+    with open_theatre() as theatre:
+        schedule = Schedule(1, [Item(n) for n in range(6)], stops)
+        course = theatre.course(schedule)
+
+        assert theatre.run(schedule) is None
+        assert sum(" download of item" in line for line in course) == 6
+        assert sum(" render of item" in line for line in course) == 6
+
+
 def test_what_fails_is_made_small() -> None:
-    with open_theatre() as theatre, _MISTAKES["messages are acknowledged before the work"]():
+    no_markers = patch("imagemill.adapters.sql.unit.SqlUnit.ask_for_marker", _sends_no_marker)
+    with open_theatre() as theatre, _MISTAKES["messages are acknowledged before the work"](), no_markers:
         crash = Event(Mishap.CRASH, 0.3, 1.0, "downloader")
         others = [Event(Mishap.DUPLICATE, 40), Event(Mishap.PAUSE, 3.0, 0.2)]
         failed = theatre.run(Schedule(1, [Item(0), Item(1)], [*others, crash]))

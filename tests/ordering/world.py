@@ -34,13 +34,13 @@ from imagemill.runtime.lifecycle import every
 from imagemill.runtime.outbox import Outbox
 from imagemill.runtime.stage import Outcome, Stage, Work
 from imagemill.v1 import batch_service_pb2 as api
-from storage_svc.claims import prolong_claims
 from storage_svc.control import set_state, sweep_cancelled
 from storage_svc.events import EventConsumer, fold_again
 from storage_svc.inner_api import InnerApi
+from storage_svc.service import look_after_leases
 from storage_svc.watch import Watches
 from tests.ordering.conveyor import Connection, Conveyor
-from tests.ordering.schedules import HORIZON_S, OF_CALLS, OF_MESSAGES, ROLES, Event, Mishap, Schedule
+from tests.ordering.schedules import OF_CALLS, OF_MESSAGES, ROLES, Event, Mishap, Schedule
 from tests.ordering.store import Audited, Calls, Store
 from tests.ordering.truth import RETRIES, end_of
 from tests.support.builders import event, new_batch, new_items, original, put_batch, success
@@ -92,7 +92,6 @@ class World:
         for role in ROLES:
             self._start(role)
         mishaps = [asyncio.create_task(self._meet(each)) for each in self.schedule.events]
-        mishaps.append(asyncio.create_task(self._find_what_was_dropped()))
         try:
             async with asyncio.timeout(LONGEST_S):
                 await self._watch()
@@ -117,6 +116,8 @@ class World:
                     self._start(mishap.role)
             case Mishap.WIPE:
                 self._conveyor.wipe()
+            case Mishap.PURGE:
+                self._conveyor.purge()
             case Mishap.CANCEL:
                 await self._wish(BatchState.CANCELLING)
                 self._cancelled.set()
@@ -132,14 +133,6 @@ class World:
             return
         await set_state(self._records, "b", state, asyncio.get_running_loop().time())
         self._changes.announce(["b"])
-
-    async def _find_what_was_dropped(self) -> None:
-        """A message lost from queues that live on is found when their life ends."""
-        while True:
-            await asyncio.sleep(HORIZON_S + 3.0)
-            if self._conveyor.dropped:
-                self._note("the broker begins anew")
-                self._conveyor.wipe()
 
     def _start(self, role: str) -> None:
         connection = Connection(self._conveyor)
@@ -176,7 +169,7 @@ class World:
     def _storage(self, connection: Connection) -> list[Coroutine[Any, Any, Any]]:
         clock = asyncio.get_running_loop().time
         records, changes = self._records, self._changes
-        self._calls.store = Store(InnerApi(records, changes, LEASE_S), Watches(records, changes, clock))
+        self._calls.store = Store(InnerApi(records, changes, connection, LEASE_S), Watches(records, changes, clock))
         self._cancelled.set()
         letters = {
             Queue.EVENTS: fold_again(records, changes),
@@ -184,8 +177,8 @@ class World:
             Queue.PROCESS: resubmit(connection, decode_processes),
         }
         return [
-            EventConsumer(connection, records, changes, 0.03).run(asyncio.Event()),
-            every(LEASE_S / 2, lambda: prolong_claims(records, LEASE_S, clock())),
+            EventConsumer(connection, records, changes, 0.03, lease_s=LEASE_S).run(asyncio.Event()),
+            every(LEASE_S / 3, look_after_leases(records, connection, LEASE_S)),
             every(LEASE_S, self._sweep, self._cancelled),
             *(DeadLetters(connection, queue, deal).run() for queue, deal in letters.items()),
         ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from aio_pika.abc import AbstractIncomingMessage
@@ -19,7 +19,7 @@ from imagemill.adapters.rabbitmq.consumer import Consumer, Listener, Subscriptio
 from imagemill.adapters.rabbitmq.headers import trace_of
 from imagemill.adapters.rabbitmq.session import PUBLISH_S, Session
 from imagemill.adapters.rabbitmq.trouble import place, translated
-from imagemill.ports.broker import BrokerUnavailable, Buried, Delivery, Queue
+from imagemill.ports.broker import BrokerUnavailable, Buried, Delivery, Depth, Queue
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class RabbitBroker:
         session = self._present()
         for queue in Queue:
             # Some at a time, and no more than there were at first: one that can't be dealt with comes back.
-            left = await _number_buried(session, queue)
+            left = (await _numbers_waiting(session, [topology.buried(queue)]))[topology.buried(queue)]
             while left > 0:
                 async with _buried(session, queue, min(left, 100)) as messages:
                     for message in messages:
@@ -91,6 +91,12 @@ class RabbitBroker:
                 left -= len(messages) or left
                 redriven += len(messages)
         return redriven
+
+    async def depths(self) -> Mapping[Queue, Depth]:
+        """How many messages wait."""
+        session, names = self._present(), (str, topology.dead, topology.buried)
+        counts = await _numbers_waiting(session, [name(queue) for queue in Queue for name in names])
+        return {queue: Depth(*(counts[name(queue)] for name in names)) for queue in Queue}
 
     async def check(self) -> None:
         """See whether messages can be published and consumed now."""
@@ -194,9 +200,11 @@ async def _buried(session: Session, queue: Queue, limit: int) -> AsyncIterator[l
             await channel.close()
 
 
-async def _number_buried(session: Session, queue: Queue) -> int:
+async def _numbers_waiting(session: Session, names: Sequence[str]) -> dict[str, int]:
+    """How many messages wait on each queue. Raises `BrokerUnavailable`."""
     with translated(session.where):
-        channel = await session.browsing_channel()
-        declared = await channel.declare_queue(topology.buried(queue), passive=True)
-        await channel.close()
-    return declared.declaration_result.message_count or 0
+        async with asyncio.timeout(PUBLISH_S):
+            channel = await session.browsing_channel()
+            declared = [await channel.declare_queue(name, passive=True) for name in names]
+            await channel.close()
+    return {queue.name: queue.declaration_result.message_count or 0 for queue in declared}

@@ -18,6 +18,7 @@ from imagemill.adapters.rabbitmq.session import Session, listen
 from imagemill.adapters.rabbitmq.topology import BROADCASTS, CANARY
 from imagemill.adapters.rabbitmq.trouble import translated
 from imagemill.ports.broker import BrokerUnavailable
+from imagemill.strikes import Point, strike
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +93,10 @@ class _Hand:
             messages = {tag: self._open.pop(tag) for tag in (*contiguous, *alone)}
             if contiguous:
                 await self._settle(messages[contiguous[-1]].ack(multiple=len(contiguous) > 1))
+                strike(Point.ACKS_SENT)
             for tag in alone:
                 await self._settle(messages[tag].ack())
+                strike(Point.ACKS_SENT)
         self._flushing = None
 
     async def let_go(self, consumer_tag: str) -> None:

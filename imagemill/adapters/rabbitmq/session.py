@@ -20,6 +20,7 @@ from imagemill.adapters.rabbitmq import topology
 from imagemill.adapters.rabbitmq.headers import headers
 from imagemill.adapters.rabbitmq.trouble import place, translated
 from imagemill.ports.broker import BrokerUnavailable, Queue
+from imagemill.strikes import Point, strike
 
 CONNECT_S = 5.0
 OPEN_S = 60.0
@@ -40,7 +41,9 @@ class Session:
         """Done when the session can't be used any more; why."""
         self.epoch = ""
         self._latest_epoch = ""
-        """The latest that was told of; a session's own is told to it as well."""
+        """The latest by name that was told of; a session's own is told to it as well."""
+        self._begun_epoch = ""
+        """The last that was told of as it began: the later one, whatever the clock has named it by."""
         self._url = URL(url)
         if "heartbeat" not in self._url.query:
             self._url = self._url.update_query(heartbeat=str(HEARTBEAT_S))
@@ -182,12 +185,15 @@ class Session:
                     raise
 
     async def _epoch_began(self, message: AbstractIncomingMessage) -> None:
-        self._latest_epoch = max(self._latest_epoch, message.body.decode())
+        epoch = message.body.decode()
+        self._latest_epoch = max(self._latest_epoch, epoch)
+        if message.type == topology.BEGUN:
+            self._begun_epoch = epoch
         if self.epoch:
             self._leave_older_epoch()
 
     def _leave_older_epoch(self) -> None:
-        if self._latest_epoch > self.epoch:
+        if self._latest_epoch > self.epoch or self._begun_epoch not in ("", self.epoch):
             self.lose("the queues began a new life")
 
     async def _disconnect(self, connection: AbstractConnection) -> None:
@@ -218,3 +224,4 @@ def _look_at(sent: asyncio.Future[object]) -> None:
     """Nobody may be waiting any more for what became of it."""
     if not sent.cancelled():
         sent.exception()
+        strike(Point.MESSAGE_CONFIRMED)

@@ -37,6 +37,9 @@ _LOCK = "imagemill.lock"
 CANARY = "imagemill.canary"
 """The type of a message that proves a queue and is nobody's work."""
 
+BEGUN = "imagemill.epoch-begun"
+"""The type of a message that tells of an epoch as it begins."""
+
 SETTLE_S = 1.5
 """How old a new quorum queue must be before it is trusted, in seconds: one that is killed within a second of its
 declaration loses everything that was confirmed to it."""
@@ -244,12 +247,12 @@ async def _keep_latest(records: list[AbstractIncomingMessage]) -> str:
 async def _renew(channel: AbstractChannel, records: list[AbstractIncomingMessage]) -> str:
     """Begin a new epoch, and tell those who are connected."""
     latest = int(records[-1].body.split(b"-")[0], 16) if records else 0
-    # A clock that goes wrong must not make a new epoch look older than the one before.
+    # Named so that people see the order; where records and the right time are lost, the order is what was told.
     epoch = f"{max(time.time_ns(), latest + 1):016x}-{uuid.uuid4().hex}"
     record = Message(epoch.encode(), delivery_mode=DeliveryMode.PERSISTENT)
     await channel.default_exchange.publish(record, _EPOCH)
     for older in records:
         await older.ack()
     exchange = await channel.get_exchange(EPOCHS, ensure=False)
-    await exchange.publish(Message(epoch.encode()), "", mandatory=False)
+    await exchange.publish(Message(epoch.encode(), type=BEGUN), "", mandatory=False)
     return epoch

@@ -19,6 +19,7 @@ from imagemill.adapters.sql.postgres_trouble import place_of, telling
 from imagemill.adapters.sql.postgres_unit import PostgresUnit
 from imagemill.adapters.sql.revisions import REVISION, Migrated, SchemaUnknown, problem_with, revision_of
 from imagemill.adapters.sql.views import CHUNK, Chunk, Reading, SqlView
+from imagemill.strikes import Point, strike
 
 CONNECT_S = 10.0
 """How long a connection may take to be made, and a unit may wait for a free one, in seconds."""
@@ -95,7 +96,9 @@ class PostgresConnection:
     async def commit(self) -> None:
         """Make what was written visible and durable."""
         async with _running(self._connection, self._place):
+            strike(Point.UNIT_WRITTEN)
             await self._connection.commit()
+            strike(Point.UNIT_COMMITTED)
 
 
 class PostgresRecords(SqlView):

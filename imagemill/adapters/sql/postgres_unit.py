@@ -52,11 +52,11 @@ _HEADS = """
     CROSS JOIN LATERAL (
         SELECT idx, state, attempt, claims FROM items WHERE batch_id = $1 AND idx = sought.idx LIMIT 1) AS head"""
 
-_HEAD = ("batch_id", "idx", "state", "attempt", "claims", "due_at", "revision", "finished_at")
+_HEAD = ("batch_id", "idx", "state", "attempt", "claims", "due_at", "heard_at", "revision", "finished_at")
 # Work that goes on keeps the lease it has; work that is put back is due when it says.
 _MOVE = f"""
     UPDATE items SET state = new.state, attempt = new.attempt, claims = new.claims, revision = new.revision,
-        finished_at = new.finished_at,
+        finished_at = new.finished_at, heard_at = GREATEST(items.heard_at, new.heard_at),
         due_at = CASE WHEN new.state BETWEEN {State.QUEUED.value} AND {State.PROCESSING.value}
             THEN GREATEST(items.due_at, new.due_at) ELSE new.due_at END%s
     FROM %s
@@ -70,8 +70,8 @@ _MOVE_WITH_FACTS = _MOVE % (
 _CLAIMED = ("batch_id", "idx", "state", "attempt", "claims", "revision")
 _CLAIM = f"""
     UPDATE items SET state = new.state, attempt = new.attempt, claims = new.claims, revision = new.revision,
-        due_at = $1, claim_token = $2
-    FROM {_unnested(_CLAIMED, 3)}
+        due_at = $1, heard_at = $2, claim_token = $3
+    FROM {_unnested(_CLAIMED, 4)}
     WHERE items.batch_id = new.batch_id AND items.idx = new.idx"""
 _OPEN_CLAIM = "INSERT INTO claims (token, epoch, claimed_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
 
@@ -139,7 +139,7 @@ class PostgresUnit(SqlUnit):
         rows = [
             (batch_id, index, head.state.value, head.attempt, head.claims, revision) for index, head, revision in items
         ]
-        await self._change(_CLAIM, claim.lease_until, claim.token, *_columns(rows, len(_CLAIMED)))
+        await self._change(_CLAIM, claim.lease_until, now, claim.token, *_columns(rows, len(_CLAIMED)))
 
     async def _rows(self, statement: str, *parameters: object) -> Sequence[Any]:
         return await self._connection.driver_rows(statement, parameters)
@@ -164,6 +164,6 @@ def _new_values(item: NewItem, now: float) -> tuple[Any, ...]:
 def _head_values(move: Move) -> tuple[Any, ...]:
     head = move.head
     return (
-        move.batch_id, move.index, head.state.value, head.attempt, head.claims, move.due_at, move.revision,
-        move.finished_at,
+        move.batch_id, move.index, head.state.value, head.attempt, head.claims, move.due_at, move.heard_at,
+        move.revision, move.finished_at,
     )  # fmt: skip

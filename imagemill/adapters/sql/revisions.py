@@ -8,7 +8,7 @@ from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, Strin
 
 from imagemill.ports.records import RecordsUnavailable
 
-REVISION = "0004"
+REVISION = "0006"
 """The tables of `schema`. Revisions are numbered, so that a later one has the greater number."""
 
 # Alembic's own table, which it makes by itself: apart from the others, so that it does not count as one of them.

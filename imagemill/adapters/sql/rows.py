@@ -153,6 +153,7 @@ def batch_from(row: RowMapping) -> Batch:
         keep_originals=row["keep_originals"],
         keep_undecodable=row["keep_undecodable"],
         revision=row["revision"],
+        dispatched=row["dispatched"],
         counts=Counts({state: row[name] for state, name in zip(State, COUNT_COLUMNS, strict=True)}),
         downloaded_bytes=row["downloaded_bytes"],
         duplicates=row["duplicates"],
@@ -162,6 +163,7 @@ def batch_from(row: RowMapping) -> Batch:
         active_s=row["active_s"],
         changed_at=row["changed_at"],
         swept=bool(row["swept"]),
+        trace=row["trace"],
     )
 
 
@@ -170,6 +172,7 @@ def progress_values(batch: Batch) -> Mapping[str, Any]:
     return {
         "state": batch.state.value,
         "revision": batch.revision,
+        "dispatched": batch.dispatched,
         **{name: batch.counts[state] for state, name in zip(State, COUNT_COLUMNS, strict=True)},
         "downloaded_bytes": batch.downloaded_bytes,
         "duplicates": batch.duplicates,
@@ -195,5 +198,6 @@ def batch_values(batch: Batch) -> Mapping[str, Any]:
         "keep_originals": batch.keep_originals,
         "keep_undecodable": batch.keep_undecodable,
         "created_at": batch.created_at,
+        "trace": batch.trace,
         **progress_values(batch),
     }

@@ -1,7 +1,8 @@
 """The tables, for every dialect.
 
 `due_at` is when an item not yet final wants work; a claim moves it to the end of its lease. Two partial indexes
-carry that: items that wait, and the few in flight. A third carries the watch: items by revision.
+carry that: items that wait, and the few in flight. A third carries the watch: items by revision. `heard_at` is when an
+item in flight was claimed or last reported on.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ batches = Table(
     Column("keep_originals", Boolean, nullable=False),
     Column("keep_undecodable", Boolean, nullable=False, server_default=false()),
     Column("revision", BigInteger, nullable=False),
+    Column("dispatched", BigInteger, nullable=False, server_default="0"),
     *(Column(name, BigInteger, nullable=False) for name in COUNT_COLUMNS),
     Column("downloaded_bytes", BigInteger, nullable=False),
     Column("duplicates", BigInteger, nullable=False),
@@ -55,6 +57,7 @@ batches = Table(
     Column("active_s", Double, nullable=False),
     Column("changed_at", Double, nullable=False),
     Column("swept", Boolean, nullable=False, server_default=false()),
+    Column("trace", Text, nullable=False, server_default=""),
     Index("batches_by_age", "created_at", "id"),
     Index("batches_working", "state", "created_at"),
     Index("batches_by_end", "finished_at"),
@@ -73,6 +76,7 @@ items = Table(
     Column("claims", Integer, nullable=False, server_default="0"),
     Column("claim_token", KEY),
     Column("due_at", Double, nullable=False, server_default="0"),
+    Column("heard_at", Double, nullable=False, server_default="0"),
     Column("revision", BigInteger, nullable=False),
     Column("duplicate_of", BigInteger),
     Column("finished_at", Double),
@@ -123,4 +127,15 @@ claims = Table(
     Column("epoch", Text, nullable=False),
     Column("claimed_at", Double, nullable=False),
     Column("published_at", Double),
+)
+
+# The lives of the work queues. The present one has the highest number: names and clocks don't tell.
+epochs = Table(
+    "epochs",
+    metadata,
+    Column("epoch", KEY, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("entered_at", Double, nullable=False),
+    Column("asked_at", Double, nullable=False),
+    Column("passed_until", Double, nullable=False),
 )

@@ -37,10 +37,13 @@ _INSERT = (
 )
 _EXISTING = "SELECT idx FROM items WHERE batch_id=? AND idx IN (SELECT value FROM json_each(?))"
 _HEADS = "SELECT idx, state, attempt, claims FROM items WHERE batch_id=? AND idx IN (SELECT value FROM json_each(?))"
-_MOVE = "UPDATE items SET state=?, attempt=?, claims=?, due_at=MAX(due_at*?, ?), revision=?, finished_at=?"
+_MOVE = (
+    "UPDATE items SET state=?, attempt=?, claims=?, due_at=MAX(due_at*?, ?), heard_at=MAX(heard_at, ?), revision=?, "
+    "finished_at=?"
+)
 _WHERE = " WHERE batch_id=? AND idx=?"
 _MOVE_WITH_FACTS = _MOVE + "".join(f", {column}=?" for column in FACT_COLUMNS) + _WHERE
-_CLAIM = "UPDATE items SET state=?, attempt=?, claims=?, due_at=?, claim_token=?, revision=?" + _WHERE
+_CLAIM = "UPDATE items SET state=?, attempt=?, claims=?, due_at=?, heard_at=?, claim_token=?, revision=?" + _WHERE
 _TWINS = (
     "SELECT idx, sha256, duplicate_of FROM items "
     f"WHERE batch_id=? AND state={State.SUCCEEDED.value} AND sha256 IN (SELECT value FROM json_each(?)) "
@@ -101,7 +104,17 @@ class SqliteUnit(SqlUnit):
             [(claim.token, claim.epoch, now)],
         )
         rows = [
-            (head.state.value, head.attempt, head.claims, claim.lease_until, claim.token, revision, batch_id, index)
+            (
+                head.state.value,
+                head.attempt,
+                head.claims,
+                claim.lease_until,
+                now,
+                claim.token,
+                revision,
+                batch_id,
+                index,
+            )
             for index, head, revision in items
         ]
         await self._connection.driver_change(_CLAIM, rows)
@@ -124,7 +137,8 @@ def _move_values(move: Move, facts: Facts | None = None) -> tuple[Any, ...]:
     # Work that goes on keeps the lease it has; work that is put back is due when it says.
     keeps_lease = 1 if head.state.is_in_flight else 0
     return (
-        head.state.value, head.attempt, head.claims, keeps_lease, move.due_at, move.revision, move.finished_at,
+        head.state.value, head.attempt, head.claims, keeps_lease, move.due_at, move.heard_at,
+        move.revision, move.finished_at,
         *(fact_values(facts) if facts is not None else ()),
         move.batch_id, move.index,
     )  # fmt: skip

@@ -20,6 +20,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Executable, Row, RowMapping
 
+from imagemill.strikes import Point, strike
+
 T = TypeVar("T")
 
 SHORT = 300
@@ -128,7 +130,9 @@ def _begin(engine: Engine) -> Connection:
 
 def _commit(connection: Connection) -> None:
     try:
+        strike(Point.UNIT_WRITTEN)
         connection.commit()
+        strike(Point.UNIT_COMMITTED)
     finally:
         connection.close()
 

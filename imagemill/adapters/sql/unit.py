@@ -9,15 +9,21 @@ from sqlalchemy import ColumnElement, RowMapping, TextClause, and_, delete, func
 
 from imagemill.adapters.sql.connection import Connection
 from imagemill.adapters.sql.rows import batch_from, batch_values, head_from, original_from, progress_values
-from imagemill.adapters.sql.schema import IN_FLIGHT, PENDING, batches, claims, items
+from imagemill.adapters.sql.schema import IN_FLIGHT, PENDING, batches, claims, epochs, items
 from imagemill.domain.batches import Batch, BatchState
 from imagemill.domain.items import Head, State
-from imagemill.ports.records import Claim, DueItem, Move, NewItem, Twin
+from imagemill.ports.records import RELEASED, Claim, DueItem, Move, NewItem, Twin
 
 _WORKING = (BatchState.ACTIVE.value, BatchState.PAUSED.value, BatchState.CANCELLING.value)
 _CLAIM_KEPT_S = 60.0
 """How long an empty claim is remembered, so that a repeat of its call finds it; in seconds."""
-_ENTER = text("INSERT INTO claims (token, epoch, claimed_at) VALUES (:token, :epoch, :now) ON CONFLICT DO NOTHING")
+_EPOCH_KEPT_S = 86_400.0
+"""How long an epoch that is over is known as such, in seconds: longer than anybody takes it for the present one."""
+_ENTER = text(
+    "INSERT INTO epochs (epoch, number, entered_at, asked_at, passed_until) "
+    "SELECT :epoch, COALESCE(MAX(number), 0) + 1, :now, 0, 0 FROM epochs WHERE true "
+    "ON CONFLICT (epoch) DO UPDATE SET number = excluded.number, entered_at = excluded.entered_at"
+)
 _DUE_COLUMNS = (
     items.c.idx, items.c.source, items.c.state, items.c.attempt, items.c.claims, items.c.sha256, items.c.size_bytes,
     items.c.format, items.c.width, items.c.height, items.c.mode, items.c.original_key, items.c.original_status,
@@ -31,6 +37,7 @@ class SqlUnit(ABC):
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._working: list[str] | None = None
 
     async def insert_batch(self, batch: Batch) -> None:
         """Add a batch."""
@@ -49,8 +56,11 @@ class SqlUnit(ABC):
 
     async def working_batches(self) -> list[Batch]:
         """Batches with work left, oldest first; locked in the order of their ids."""
-        ids = await self._connection.rows(select(batches.c.id).where(batches.c.state.in_(_WORKING)))
-        locked = await self.batches([row["id"] for row in ids]) if ids else {}
+        if self._working is None:
+            ids = await self._connection.rows(select(batches.c.id).where(batches.c.state.in_(_WORKING)))
+            self._working = [row["id"] for row in ids]
+        # Asked again, those that came meanwhile are left out: they would be locked out of order.
+        locked = await self.batches(self._working) if self._working else {}
         # Whoever held the lock may have ended a batch meanwhile.
         working = (batch for batch in locked.values() if batch.state.value in _WORKING)
         return sorted(working, key=lambda batch: batch.created_at)
@@ -116,39 +126,79 @@ class SqlUnit(ABC):
         """Record that a claim was published."""
         await self._connection.change(update(claims).where(claims.c.token == token).values(published_at=now))
 
+    async def renew(self, token: str, lease_until: float) -> None:
+        """Prolong a claim, published or not."""
+        for batch in await self.working_batches():
+            mine = and_(items.c.batch_id == batch.id, IN_FLIGHT, items.c.claim_token == token)
+            await self._connection.change(update(items).where(mine).values(due_at=lease_until))
+
     async def extend_leases(self, epoch: str, lease_until: float, now: float) -> None:
-        """Prolong the published claims of the epoch, and forget claims that hold nothing."""
+        """Prolong published claims of the epoch, and forget claims that hold nothing."""
+        passed = select(epochs.c.passed_until).where(epochs.c.epoch == epoch).scalar_subquery()
         live = select(claims.c.token).where(claims.c.epoch == epoch, claims.c.published_at.is_not(None))
         held_tokens: set[str] = set()
         for batch in await self.working_batches():
             held = and_(items.c.batch_id == batch.id, IN_FLIGHT)
-            statement = update(items).where(held, items.c.claim_token.in_(live)).values(due_at=lease_until)
+            ahead = and_(
+                held,
+                items.c.claim_token.in_(live),
+                items.c.heard_at >= func.coalesce(passed, 0.0),
+                items.c.due_at > RELEASED,
+            )
+            statement = update(items).where(ahead).values(due_at=lease_until)
             await self._connection.change(statement, long=True)
             tokens = await self._connection.rows(select(items.c.claim_token).where(held).distinct(), long=True)
             held_tokens |= {row["claim_token"] for row in tokens}
-        kept = held_tokens | {_entry_of(epoch)}
-        old = delete(claims).where(claims.c.claimed_at < now - _CLAIM_KEPT_S, claims.c.token.not_in(kept))
+        old = delete(claims).where(claims.c.claimed_at < now - _CLAIM_KEPT_S, claims.c.token.not_in(held_tokens))
         await self._connection.change(old, long=True)
 
-    async def release(self, batch_id: str, *, epoch: str, other_epochs: bool, now: float) -> int:
+    async def release(self, batch_id: str, *, epoch: str, other_epochs: bool) -> int:
         """Make items in flight due at once."""
         of_epoch = select(claims.c.token).where(claims.c.epoch == epoch)
         mine = items.c.claim_token.in_(of_epoch)
-        held = and_(items.c.batch_id == batch_id, IN_FLIGHT, items.c.due_at > now)
+        held = and_(items.c.batch_id == batch_id, IN_FLIGHT, items.c.due_at > RELEASED)
         statement = update(items).where(held, ~mine if other_epochs else mine)
         # What is handed back was never tried, so it must not count towards the claims after which an item is given up.
-        values = {"due_at": now} if other_epochs else {"due_at": now, "claims": items.c.claims - 1}
+        values = {"due_at": RELEASED} | ({} if other_epochs else {"claims": items.c.claims - 1})
         return await self._connection.change(statement.values(values), long=True)
 
     async def enter_epoch(self, epoch: str, now: float) -> None:
-        """Remember an epoch by a claim that holds nothing."""
-        values = {"token": _entry_of(epoch), "epoch": epoch, "now": now}
-        await self._connection.change(_ENTER.bindparams(**values))
+        """Make an epoch the present one, and forget those that are long over."""
+        await self._connection.change(_ENTER.bindparams(epoch=epoch, now=now))
+        over = delete(epochs).where(epochs.c.entered_at < now - _EPOCH_KEPT_S, epochs.c.epoch != epoch)
+        await self._connection.change(over)
 
-    async def latest_epoch(self) -> str:
-        """The latest epoch of all claims that are remembered."""
-        rows = await self._connection.rows(select(func.max(claims.c.epoch).label("latest")))
-        return rows[0]["latest"] or ""
+    async def epochs(self) -> list[str]:
+        """The epochs that are known, the present one first."""
+        query = select(epochs.c.epoch).order_by(epochs.c.number.desc(), epochs.c.epoch.desc())
+        return [row["epoch"] for row in await self._connection.rows(query)]
+
+    async def ask_for_marker(self, epoch: str, unheard_since: float, now: float) -> bool:
+        """Book a marker when it is worth one, and none was since."""
+        mine = and_(epochs.c.epoch == epoch, epochs.c.asked_at <= unheard_since)
+        for row in await self._connection.rows(select(epochs.c.passed_until).where(mine)):
+            for batch in await self.working_batches():
+                silent = and_(IN_FLIGHT, items.c.heard_at.between(row["passed_until"], unheard_since))
+                held = and_(items.c.batch_id == batch.id, items.c.due_at > RELEASED)
+                query = select(items.c.idx).where(held, silent).limit(1)
+                if await self._connection.rows(query):
+                    return await self._connection.change(update(epochs).where(mine).values(asked_at=now)) > 0
+        return False
+
+    async def pass_marker(self, epoch: str, heard_until: float) -> None:
+        """Note how far the queues have moved; they don't move back."""
+        further = and_(epochs.c.epoch == epoch, epochs.c.passed_until < heard_until)
+        await self._connection.change(update(epochs).where(further).values(passed_until=heard_until))
+
+    async def hear(self, batch_id: str, indexes: Collection[int], now: float) -> None:
+        """Note that items in flight were heard of."""
+        mine = and_(items.c.batch_id == batch_id, items.c.idx.in_(sorted(indexes)), IN_FLIGHT)
+        await self._connection.change(update(items).where(mine).values(heard_at=now))
+
+    async def stored(self, batch_id: str, indexes: Collection[int]) -> set[int]:
+        """Those of the items whose originals are stored durably."""
+        asked = and_(items.c.batch_id == batch_id, items.c.idx.in_(sorted(indexes)), items.c.original_key != "")
+        return {row["idx"] for row in await self._connection.rows(select(items.c.idx).where(asked))}
 
     async def digests_in_flight(self, batch_id: str, digests: Collection[str]) -> set[str]:
         """Those of the digests that items in flight are known by."""
@@ -184,11 +234,6 @@ class SqlUnit(ABC):
             rows = await self._connection.rows(query, long=True)
             found |= {row["idx"]: (head_from(row), row["size_bytes"] or 0) for row in rows}
         return found
-
-
-def _entry_of(epoch: str) -> str:
-    """The token of what remembers an epoch; no claim's, which are hexadecimal."""
-    return f"epoch {epoch}"
 
 
 def _due_item(row: RowMapping) -> DueItem:

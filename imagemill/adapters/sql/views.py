@@ -6,14 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, TextClause, and_, case, func, or_, select, text, tuple_
 
 from imagemill.adapters.sql.rows import batch_from, item_from
-from imagemill.adapters.sql.schema import SUCCEEDED, batches, items
+from imagemill.adapters.sql.schema import IN_FLIGHT, PENDING, SUCCEEDED, batches, claims, items
 from imagemill.domain.batches import Batch, BatchState
 from imagemill.domain.figures import Figures, HostFigures, Hosts
 from imagemill.domain.items import ItemRow, State
-from imagemill.ports.records import Tally
+from imagemill.ports.records import Backlog, Tally, Waits
 
 Chunk = Sequence[Row[*tuple[Any, ...]]]
 Reading = tuple[Select[Any], Callable[[Chunk], None]]
@@ -89,6 +89,30 @@ class SqlView(ABC):
         found = await self._items(query.order_by(items.c.idx).limit(1))
         return found[0] if found else None
 
+    async def backlog(self, now: float, limit: int) -> Backlog:
+        """What wants work now: what is due of ACTIVE batches, and what is in flight; that of PAUSED ones goes on."""
+        active, paused = BatchState.ACTIVE.value, BatchState.PAUSED.value
+        due = await self._rows(_wanting((active,), PENDING, items.c.due_at <= now, limit))
+        in_flight = await self._rows(_wanting((active, paused), IN_FLIGHT, items.c.due_at >= 0, limit))
+        to_render, rendering = (int(rows[0][1]) for rows in (due, in_flight))
+        return Backlog(due[0][0] - to_render, to_render, in_flight[0][0] - rendering, rendering)
+
+    async def waits(self, now: float) -> Waits:
+        """What has waited longest: the first entry of each batch's index of waiting items, and the oldest claim."""
+        first = select(func.min(items.c.due_at)).where(items.c.batch_id == batches.c.id, PENDING).scalar_subquery()
+        due = select(first, batches.c.created_at).where(batches.c.state == BatchState.ACTIVE.value)
+        # New items are due from the beginning of time.
+        found = [(row[0], max(row)) for row in await self._rows(due) if row[0] is not None]
+        since = [began for due_at, began in found if due_at <= now]
+        at_work = (BatchState.ACTIVE.value, BatchState.PAUSED.value)
+        held = batches.join(items, items.c.batch_id == batches.c.id).join(claims, claims.c.token == items.c.claim_token)
+        claimed = await self._rows(
+            select(func.min(claims.c.claimed_at))
+            .select_from(held)
+            .where(batches.c.state.in_(at_work), text(f"items.{IN_FLIGHT}"))
+        )
+        return Waits(min(since, default=None), claimed[0][0])
+
     async def tally(self, batch_id: str) -> Tally | None:
         """A batch in figures, in two passes over its rows: one by one, and grouped by host."""
         found: list[Batch] = []
@@ -122,6 +146,20 @@ class SqlView(ABC):
 
 def _only(query: Select[Any], states: Collection[State]) -> Select[Any]:
     return query.where(items.c.state.in_([state.value for state in states])) if states else query
+
+
+def _wanting(states: Collection[int], condition: TextClause, due: ColumnElement[bool], limit: int) -> Select[Any]:
+    """The number of items on a condition, up to `limit`, and how many of these need no download."""
+    is_stored = or_(items.c.original_key.is_not(None), items.c.state >= State.DOWNLOADED.value)
+    found = (
+        select(case((is_stored, 1), else_=0).label("stored"))
+        .select_from(batches.join(items, items.c.batch_id == batches.c.id))
+        .where(batches.c.state.in_(states), text(f"items.{condition}"), due)
+        .limit(limit)
+        .subquery()
+    )
+    columns = (func.count(), func.coalesce(func.sum(found.c.stored), 0))
+    return select(*columns).select_from(found)
 
 
 def _figures_of(batch_id: str) -> Select[Any]:

@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagemill.domain.failures import FailureCode
-from imagemill.domain.items import MAX_CLAIMS, Facts, Head, ItemEvent, State, advance, facts_after, reduce_events
+from imagemill.domain.items import (
+    MAX_CLAIMS,
+    Facts,
+    Head,
+    ItemEvent,
+    State,
+    advance,
+    facts_after,
+    is_sign_of_life,
+    reduce_events,
+)
 from tests.support.builders import BROKEN, event, original, success
 
 FLIGHT = [State.QUEUED, State.DOWNLOADING, State.DOWNLOADED, State.PROCESSING]
@@ -190,3 +200,12 @@ def test_whatever_the_order_repetitions_and_groups_the_row_ends_where_the_item_d
 
 def test_facts_compare_as_a_whole() -> None:
     assert Facts(BROKEN) != Facts(BROKEN, original())
+
+
+def test_an_event_that_repeats_the_state_of_an_item_in_flight_is_a_sign_of_life() -> None:
+    repeated = ItemEvent("b", 0, 1, State.DOWNLOADING)
+
+    assert is_sign_of_life(Head(State.DOWNLOADING, 1), repeated)
+    assert not is_sign_of_life(Head(State.DOWNLOADING, 2), repeated)
+    assert not is_sign_of_life(Head(State.QUEUED, 1), repeated)
+    assert not is_sign_of_life(Head(State.SUCCEEDED, 1), ItemEvent("b", 0, 1, State.SUCCEEDED))

@@ -30,7 +30,7 @@ def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatcher, "RETRY_S", 0.0)
 
 
-def claim(*indexes: int, batch_id: str = "b", stored: bool = False) -> inner.BatchClaim:
+def claim(*indexes: int, batch_id: str = "b", stored: bool = False, departed: int = 0) -> inner.BatchClaim:
     known = codec.original_message(original(1, key=f"batches/{batch_id}/originals/x")) if stored else None
     items = [
         inner.ClaimedItem(
@@ -38,7 +38,9 @@ def claim(*indexes: int, batch_id: str = "b", stored: bool = False) -> inner.Bat
         )
         for index in indexes
     ]
-    return inner.BatchClaim(batch_id=batch_id, recipe=RECIPE.to_json(), keep_originals=stored, items=items)
+    return inner.BatchClaim(
+        batch_id=batch_id, recipe=RECIPE.to_json(), keep_originals=stored, items=items, departed=departed
+    )
 
 
 @asynccontextmanager
@@ -133,7 +135,7 @@ async def test_what_is_stored_durably_goes_to_rendering_and_the_rest_to_download
 
 async def test_messages_grow_with_the_measured_throughput_up_to_their_limit() -> None:
     store, broker = FakeStore(), FlakyBroker()
-    store.claims.extend([claim(*range(start, start + 256))] for start in range(0, 1024, 256))
+    store.claims.extend([claim(*range(start, start + 256), departed=start)] for start in range(0, 1024, 256))
 
     async with dispatching(store, broker):
         await until_confirmed(store, 4)
@@ -184,7 +186,7 @@ async def test_what_is_on_the_queue_is_not_published_again_because_the_store_is_
 
 async def test_the_window_follows_the_throughput_within_its_bounds() -> None:
     store, broker = FakeStore(), FlakyBroker()
-    store.claims.extend([claim(*range(start, start + 256))] for start in range(0, 1024, 256))
+    store.claims.extend([claim(*range(start, start + 256), departed=start)] for start in range(0, 1024, 256))
 
     async with dispatching(store, broker):
         await until_confirmed(store, 4)
@@ -198,13 +200,10 @@ async def test_the_window_follows_the_throughput_within_its_bounds() -> None:
 def test_claims_that_only_fill_the_window_are_no_throughput() -> None:
     departures = Departures()
 
-    # given a batch whose items stay in flight, then go one by one
-    claims = [(256, 256), (256, 512), (10, 512), (1, 512)]
+    # given a batch whose items stay in flight, then go one by one, whichever gateway had claimed them
     left = [
-        departures.since_last(
-            inner.BatchClaim(batch_id="slow", items=[inner.ClaimedItem()] * items, in_flight=in_flight)
-        )
-        for items, in_flight in claims
+        departures.since_last(inner.BatchClaim(batch_id="slow", in_flight=512, departed=departed))
+        for departed in (256, 256, 266, 267)
     ]
 
     assert left == [0, 0, 10, 1]
@@ -261,3 +260,29 @@ async def test_nothing_is_claimed_while_the_epoch_of_the_queues_is_not_known() -
         await until_confirmed(store)
 
     assert {request.epoch for request in store.asked} == {"settled"}
+
+
+async def test_a_claim_that_grows_old_is_renewed_and_what_it_holds_no_more_is_not_published(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dispatcher, "RENEW_S", 0.0)
+    store, broker = FakeStore(), FlakyBroker()
+    store.claims.extend([[claim(0, 1, 2)], [claim(0, 2)]])
+
+    async with dispatching(store, broker):
+        await until_confirmed(store)
+
+    first, again = store.asked[:2]
+    assert (again.token, again.held_only, first.held_only) == (first.token, True, False)
+    assert [job.index for message in await downloads(broker) for job in message.jobs] == [0, 2]
+
+
+async def test_a_claim_that_others_have_taken_over_is_left_to_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher, "RENEW_S", 0.0)
+    store, broker = FakeStore(), FlakyBroker()
+    store.claims.extend([[claim(0, 1)], []])
+
+    async with dispatching(store, broker):
+        await until_confirmed(store)
+
+    assert await downloads(broker) == []

@@ -15,7 +15,7 @@ from imagemill.ports.unavailable import PartUnavailable
 from imagemill.runtime import dead_letters
 from imagemill.runtime.dead_letters import DeadLetters, resubmit
 from tests.support.eventually import eventually
-from tests.unit.runtime.working import KNOWN, FlakyBroker, Workshop, decode, message
+from tests.unit.runtime.working import KNOWN, MARKER, FlakyBroker, Workshop, decode, message
 
 
 @pytest.fixture(autouse=True)
@@ -95,3 +95,13 @@ async def test_a_letter_in_hand_when_its_consumer_ends_is_left_to_the_next() -> 
         await taken.wait()
 
     assert await shop.dead(Queue.EVENTS) == [b"event"]
+
+
+async def test_a_marker_that_a_queue_gave_up_is_let_go() -> None:
+    shop = Workshop()
+    await die(shop.broker, Queue.DOWNLOAD, MARKER)
+    async with at_work(DeadLetters(shop.broker, Queue.DOWNLOAD, resubmit(shop.broker, decode))):
+        await eventually(lambda: not shop.broker._dead[Queue.DOWNLOAD].waiting)
+
+    assert await shop.broker.buried(10) == []
+    assert await shop.dead(Queue.DOWNLOAD) == []

@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from imagemill.ports.unavailable import PartUnavailable
 from imagemill.runtime import health
 from imagemill.runtime.health import Parts, service_answers
-from imagemill.runtime.serving import dial, serve_grpc
+from imagemill.runtime.serving import ALIVE, dial, serve_grpc
 from tests.support.eventually import eventually
 
 NAME = "imagemill.v1.StorageService"
@@ -113,6 +113,30 @@ async def test_a_part_that_cannot_be_opened_is_waited_for(tmp_path: Path) -> Non
     assert isinstance(part, Part)
 
 
+async def test_a_part_that_is_still_being_opened_is_not_there(tmp_path: Path) -> None:
+    parts = Parts()
+    told: list[bool] = []
+    lets_go = asyncio.Event()
+
+    async def open_part() -> Part:
+        await lets_go.wait()
+        return Part()
+
+    async def tell(whole: bool) -> None:
+        told.append(whole)
+
+    parts.need("the broker", Part().check)
+    opening = asyncio.create_task(parts.opened("the database", open_part, asyncio.Event()))
+    watching = asyncio.create_task(parts.watch(tell))
+    await eventually(lambda: len(told) >= 3)
+    assert not any(told), "the broker alone is not all that it needs"
+
+    lets_go.set()
+    await eventually(lambda: told[-1])
+    assert isinstance(await opening, Part)
+    watching.cancel()
+
+
 async def test_waiting_for_a_part_ends_with_the_process() -> None:
     stop = asyncio.Event()
 
@@ -158,3 +182,9 @@ async def test_a_process_does_not_serve_before_its_needs_are_known_and_looked_at
     watching.cancel()
 
     assert told[:2] == [False, True]
+
+
+async def test_a_process_that_lacks_a_part_is_alive(tmp_path: Path) -> None:
+    async with serving(tmp_path, Parts()) as channel:
+        await until(channel, NOT_SERVING)
+        await until(channel, SERVING, ALIVE)

@@ -89,4 +89,9 @@ async def test_the_store_is_asked_which_jobs_are_wanted_in_which_attempt() -> No
     assert await wanted([]) == []
     (request,) = asked
     assert request.batch_id == "b"
-    assert [(item.index, item.attempt) for item in request.items] == [(0, 2), (1, 5)]
+    assert [(item.index, item.attempt, item.claim) for item in request.items] == [
+        (job.index, job.attempt, job.claim) for job in jobs
+    ]
+    assert not request.for_download
+    assert await ask_wanted(store, DownloadJob)([DownloadJob("b", 1, 0, "http://x.test/", "{}", False)])
+    assert asked[1].for_download

@@ -13,6 +13,7 @@ from imagemill.adapters.memory_broker import MemoryBroker, _Message
 from imagemill.domain.items import SUSPECT_CLAIMS, Facts, ItemEvent, State
 from imagemill.domain.retry import RetryPolicy
 from imagemill.ports.broker import BrokerUnavailable, Queue
+from imagemill.runtime.markers import Marker
 from imagemill.runtime.outbox import Outbox
 from imagemill.runtime.stage import Outcome, Stage, Work
 from imagemill.v1 import messages_pb2
@@ -41,7 +42,12 @@ def message(batch_id: str, *indexes: int) -> bytes:
     return f"{batch_id}:{','.join(str(index) for index in indexes)}".encode()
 
 
+MARKER = Marker("epoch", 7.0).encode()
+
+
 def decode(body: bytes) -> list[Job]:
+    if body == MARKER:
+        return []
     batch_id, _, indexes = body.decode().partition(":")
     return [Job(batch_id, int(index), claim=_claim(batch_id)) for index in indexes.split(",") if index]
 

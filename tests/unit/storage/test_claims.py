@@ -8,7 +8,15 @@ from imagemill.adapters.sql.sqlite import SqliteRecords
 from imagemill.domain.batches import BatchState
 from imagemill.domain.items import ABANDONED, MAX_CLAIMS, Facts, Head, State
 from imagemill.ports.records import Claim
-from storage_svc.claims import Claimed, ClaimLimits, claim_items, claimed_before, prolong_claims, release_claims
+from storage_svc.claims import (
+    Claimed,
+    ClaimLimits,
+    claim_items,
+    claimed_before,
+    enter_epoch,
+    prolong_claims,
+    release_claims,
+)
 from storage_svc.fold import fold
 from tests.support.builders import (
     assert_counters_equal_rows,
@@ -30,7 +38,11 @@ async def claim(
     window: int = 100, least: int = 1,
 ) -> list[Claimed]:  # fmt: skip
     return await claim_items(
-        records, Claim(token, epoch, now + LEASE_S), ClaimLimits(max_items=most, window=window, least=least), now
+        records,
+        Claim(token, epoch, now + LEASE_S),
+        ClaimLimits(max_items=most, window=window, least=least),
+        now,
+        lease_s=LEASE_S,
     )
 
 
@@ -104,12 +116,12 @@ async def test_a_token_that_is_repeated_returns_the_same_items(records: SqliteRe
     first = await claim(records, "mine", most=4)
     before = await rows_of(records, "a"), await rows_of(records, "b")
 
-    again = await claimed_before(records, "mine")
+    again = await claimed_before(records, "mine", LEASE_S)
 
     assert indexes(again) == indexes(first)
     assert [part.items for part in again] == [part.items for part in first]
     assert (await rows_of(records, "a"), await rows_of(records, "b")) == before
-    assert await claimed_before(records, "another's") == []
+    assert await claimed_before(records, "another's", LEASE_S) == []
 
 
 async def test_an_item_whose_lease_has_ended_is_claimed_again_and_counted(records: SqliteRecords) -> None:
@@ -191,6 +203,7 @@ async def test_a_claim_tells_what_is_stored_already(records: SqliteRecords) -> N
 
 async def test_claims_of_the_latest_queues_are_prolonged_and_earlier_ones_are_due(records: SqliteRecords) -> None:
     await put_batch(records, new_batch(), new_items(range(3)))
+    await enter_epoch(records, "e2", 0.0)
     for index, epoch in enumerate(("e1", "e2")):
         await claim_rows(records, [index], token=epoch, epoch=epoch, lease_until=LEASE_S)
         async with records.write() as unit:
@@ -207,7 +220,7 @@ async def test_what_another_epoch_had_in_flight_is_due_at_once_and_the_rest_is_n
     await claim(records, "old", epoch="before", most=2)
     await claim(records, "new", epoch="now", most=1)
 
-    assert await release_claims(records, "now", other_epochs=True, now=5.0) == 2
+    assert await release_claims(records, "now", other_epochs=True) == 2
 
     (part,) = await claim(records, "again", epoch="now", now=5.0)
     # The waiting item comes too; of those in flight only the old epoch's.
@@ -218,7 +231,7 @@ async def test_what_is_handed_back_at_a_stop_is_due_at_once_and_was_not_counted(
     await put_batch(records, new_batch(), new_items(range(2)))
     await claim(records, epoch="now")
 
-    assert await release_claims(records, "now", other_epochs=False, now=5.0) == 2
+    assert await release_claims(records, "now", other_epochs=False) == 2
 
     (part,) = await claim(records, "again", epoch="next", now=5.0)
     assert [item.head for item in part.items] == [Head(State.QUEUED, 0, 1)] * 2
@@ -232,7 +245,7 @@ async def test_releasing_reaches_paused_batches_too(records: SqliteRecords) -> N
         batch.state = BatchState.PAUSED
         await unit.save_batch(batch)
 
-    assert await release_claims(records, "another", other_epochs=True, now=5.0) == 1
+    assert await release_claims(records, "another", other_epochs=True) == 1
 
 
 @pytest.mark.parametrize("number", [1, 3])

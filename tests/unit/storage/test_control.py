@@ -193,3 +193,20 @@ async def test_cancelling_a_batch_whose_items_are_all_final_ends_it_at_once(reco
         await unit.insert_batch(new_batch())
 
     assert (await set_state(records, "b", BatchState.CANCELLING, NOW)).state is BatchState.CANCELLED
+
+
+async def test_a_batch_whose_sender_is_gone_can_be_cancelled_and_is_then_over(records: SqliteRecords) -> None:
+    async with records.write() as unit:
+        batch = new_batch(state=BatchState.RECEIVING)
+        await unit.insert_batch(batch)
+        await unit.insert_items("b", new_items(range(3)), 1, NOW)
+        batch.counts.add(State.PENDING, 3)
+        batch.revision += 3
+        await unit.save_batch(batch)
+
+    await set_state(records, "b", BatchState.CANCELLING, NOW)
+    assert await sweep_cancelled(records, NOW) == {"b"}
+
+    assert (await batch_of(records)).state is BatchState.CANCELLED
+    assert {row.head.state for row in await rows_of(records)} == {State.CANCELLED}
+    await assert_counters_equal_rows(records)

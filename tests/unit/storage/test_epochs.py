@@ -11,13 +11,18 @@ from imagemill.adapters.local_changes import LocalChanges
 from imagemill.adapters.sql.sqlite import SqliteRecords
 from imagemill.domain.batches import BatchState
 from imagemill.v1 import storage_service_pb2 as inner
-from storage_svc.claims import prolong_claims
+from storage_svc.claims import enter_epoch, prolong_claims
 from storage_svc.control import set_state
 from storage_svc.inner_api import InnerApi
-from tests.support.builders import FAR_OFF, claim_rows, new_batch, new_items, put_batch
+from tests.support.builders import FAR_OFF, claim_rows, new_batch, new_items, put_batch, queues_of
 
 LEASE_S = 60.0
 NOBODY: Any = None
+
+
+def opened(records: SqliteRecords, epoch: str) -> InnerApi:
+    """A storage service whose own broker shows an epoch."""
+    return InnerApi(records, LocalChanges(), queues_of(epoch), LEASE_S)
 
 
 async def claim(service: InnerApi, epoch: str) -> list[int]:
@@ -29,6 +34,7 @@ async def claim(service: InnerApi, epoch: str) -> list[int]:
 async def all_in_flight(records: SqliteRecords) -> None:
     """Every item was claimed and published in an epoch that is over."""
     await put_batch(records, new_batch(), new_items(range(2)))
+    await enter_epoch(records, "1", time.time())
     await claim_rows(records, [0, 1], token="published", epoch="1", lease_until=FAR_OFF)
     async with records.write() as unit:
         await unit.confirm("published", 0.0)
@@ -40,7 +46,7 @@ async def test_items_in_flight_of_a_paused_batch_are_claimed_again_when_it_goes_
 ) -> None:
     await all_in_flight(records)
     await set_state(records, "b", BatchState.PAUSED, 0.0)
-    service = InnerApi(records, LocalChanges(), LEASE_S)
+    service = opened(records, "2")
 
     assert await claim(service, "2") == []
     for number in range(3):
@@ -54,8 +60,8 @@ async def test_leases_prolonged_between_the_release_and_the_claim_are_those_of_t
     records: SqliteRecords,
 ) -> None:
     await all_in_flight(records)
-    service = InnerApi(records, LocalChanges(), LEASE_S)
-    assert await service._is_latest("2")
+    service = opened(records, "2")
+    assert await service._is_present("2")
 
     await prolong_claims(records, LEASE_S, time.time())
 
@@ -65,10 +71,8 @@ async def test_leases_prolonged_between_the_release_and_the_claim_are_those_of_t
 async def test_whoever_still_claims_for_the_old_queues_gets_nothing(records: SqliteRecords) -> None:
     await all_in_flight(records)
     await set_state(records, "b", BatchState.PAUSED, 0.0)
-    await claim(InnerApi(records, LocalChanges(), LEASE_S), "2")
+    await claim(opened(records, "2"), "2")
     await set_state(records, "b", BatchState.ACTIVE, 1.0)
 
-    another = InnerApi(records, LocalChanges(), LEASE_S)
-
-    assert await claim(another, "1") == []
-    assert await claim(another, "2") == [0, 1]
+    assert await claim(opened(records, "1"), "1") == []
+    assert await claim(opened(records, "2"), "2") == [0, 1]

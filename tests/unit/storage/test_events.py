@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from contextlib import AbstractAsyncContextManager
 
 import pytest
@@ -17,8 +18,10 @@ from imagemill.domain.items import ItemEvent, State
 from imagemill.ports.broker import Queue
 from imagemill.ports.records import RecordsUnavailable, Unit
 from imagemill.runtime.dead_letters import DeadLetters
+from imagemill.runtime.markers import Marker
 from imagemill.v1 import batch_pb2, messages_pb2
 from storage_svc import events
+from storage_svc.claims import enter_epoch
 from storage_svc.events import EventConsumer, fold_again
 from tests.support.builders import batch_of, claim_rows, event, new_batch, new_items, put_batch
 from tests.support.eventually import eventually
@@ -143,3 +146,23 @@ async def test_dead_events_are_folded_again_and_what_can_not_be_is_buried(in_fli
 
     assert (await batch_of(in_flight)).state is BatchState.COMPLETED
     assert [letter.body for letter in await broker.buried(10)] == [b"gibberish"]
+
+
+@pytest.mark.parametrize(("epoch", "due"), [("e", 5), ("over", 0)])
+async def test_what_a_marker_has_followed_holds_for_one_more_lease(
+    in_flight: SqliteRecords, epoch: str, due: int
+) -> None:
+    broker, now = MemoryBroker(), time.time()
+    await enter_epoch(in_flight, "e", now)
+    async with in_flight.write() as unit:
+        await unit.confirm("t", now)
+    await broker.publish(Queue.EVENTS, [Marker(epoch, now).encode()])
+
+    await EventConsumer(broker, in_flight, LocalChanges(), group_s=0.0, lease_s=60.0).run(stopped())
+
+    await assert_all_acknowledged(broker)
+    async with in_flight.write() as unit:
+        if due:
+            assert await unit.due_items("b", now + 50.0, 9, in_flight=True) == []
+        await unit.extend_leases("e", now + 1000.0, now + 61.0)
+        assert len(await unit.due_items("b", now + 500.0, 9, in_flight=True)) == due

@@ -230,3 +230,21 @@ def _one_life(index: int, chance: random.Random) -> list[ItemEvent]:
 
 def _of(batch_id: str, told: ItemEvent) -> ItemEvent:
     return ItemEvent(batch_id, told.index, told.attempt, told.state, told.facts, told.delay_s)
+
+
+async def test_a_sign_of_life_is_heard_and_changes_nothing_that_a_reader_could_see(records: SqliteRecords) -> None:
+    await put_batch(records, new_batch(), new_items(range(2)))
+    await claim_rows(records, range(2), lease_until=NOW)
+    await fold(records, [event(index, State.DOWNLOADING) for index in range(2)], NOW)
+    async with records.write() as unit:
+        await unit.confirm("t", NOW)
+        await unit.enter_epoch("e", NOW)
+        await unit.pass_marker("e", NOW + 10)
+    before = await rows_of(records)
+
+    assert await fold(records, [event(1, State.DOWNLOADING)], NOW + 20) == set()
+
+    assert await rows_of(records) == before
+    async with records.write() as unit:
+        await unit.extend_leases("e", NOW + 100, NOW + 30)
+        assert [item.index for item in await unit.due_items("b", NOW + 50, 9, in_flight=True)] == [0]

@@ -50,7 +50,7 @@ class Storm:
         """Claim what is due and let workers run on it; some of them die at some point."""
         limits = ClaimLimits(max_items=WINDOW, window=WINDOW, least=1)
         claim = Claim(f"token-{number}", f"epoch-{number // 5}", self.now + LEASE_S)
-        for part in await claim_items(self.records, claim, limits, self.now):
+        for part in await claim_items(self.records, claim, limits, self.now, lease_s=LEASE_S):
             self._run(part)
         await self.look()
         assert (await batch_of(self.records)).counts.in_flight <= WINDOW
@@ -138,7 +138,7 @@ async def test_through_any_storm_rows_only_move_forward_and_counters_revisions_a
         await storm.deliver()
         storm.now += chance.choice([0.5, 3.0, LEASE_S + 1])
         if number % 5 == 4:
-            await release_claims(records, f"epoch-{number // 5 + 1}", other_epochs=True, now=storm.now)
+            await release_claims(records, f"epoch-{number // 5 + 1}", other_epochs=True)
 
     assert (await batch_of(records)).state is BatchState.COMPLETED
     for row in await rows_of(records):

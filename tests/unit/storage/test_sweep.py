@@ -58,11 +58,11 @@ def rendered(content: int) -> Facts:
     return replace(success(content), original=original(content, key=place(content)))
 
 
-def put(blobs: LocalBlobs, *keys: str) -> None:
+async def put(blobs: LocalBlobs, *keys: str) -> None:
     for key in keys:
         path = blobs.scratch()
         path.write_bytes(b"bytes")
-        blobs.adopt(path, key)
+        await blobs.adopt(path, key)
 
 
 def render_of(content: int, batch_id: str = "b") -> str:
@@ -125,7 +125,7 @@ async def test_what_no_row_knows_is_deleted_when_the_batch_has_ended(records: Sq
     sweeper = Sweeper(records, blobs)
     mine = [render_of(0), place(0), place(9), render_of(9), f"batches/b/undecodable/{digest(9)}"]
     others = [render_of(9, "other"), f"batches/other/originals/{digest(9)}"]
-    put(blobs, *mine, *others)
+    await put(blobs, *mine, *others)
     await sweeper.sweep()
     assert set(blobs.keys("batches/")) == {*mine, *others}, "the batch is at work"
 
@@ -138,7 +138,7 @@ async def test_what_no_row_knows_is_deleted_when_the_batch_has_ended(records: Sq
 async def test_what_failed_rows_speak_of_stays(records: SqliteRecords, blobs: LocalBlobs) -> None:
     await put_in_flight(records, 2, keep_originals=True)
     aside = f"batches/b/undecodable/{digest(1)}"
-    put(blobs, place(0), place(1), place(2), aside)
+    await put(blobs, place(0), place(1), place(2), aside)
     await folded(
         records,
         event(0, State.SUCCEEDED, facts=rendered(0)),
@@ -158,7 +158,7 @@ async def test_a_batch_is_swept_until_nothing_late_can_come_and_again_when_somet
     await folded(records, event(0, State.SUCCEEDED))
     sweeper = Sweeper(records, blobs, lambda: now)
     await sweeper.sweep()
-    put(blobs, place(9))
+    await put(blobs, place(9))
 
     await sweeper.sweep()
     assert list(blobs.keys("batches/")) == []
@@ -168,7 +168,7 @@ async def test_a_batch_is_swept_until_nothing_late_can_come_and_again_when_somet
     await sweeper.sweep()
     assert (await batch_of(records)).swept
 
-    put(blobs, place(9))
+    await put(blobs, place(9))
     late = await folded(records, event(0, State.DOWNLOADED, facts=stored(9)))
     assert late == Leavings([], batch_ended=True)
     await sweeper.sweep()
@@ -182,7 +182,7 @@ async def test_a_batch_at_work_again_is_left_alone(records: SqliteRecords, blobs
     assert (await batch_of(records)).swept
 
     await retry_failed(records, "b", [], NOW)
-    put(blobs, place(0))
+    await put(blobs, place(0))
     await Sweeper(records, blobs).sweep()
 
     assert list(blobs.keys("batches/")) == [place(0)]
@@ -191,7 +191,7 @@ async def test_a_batch_at_work_again_is_left_alone(records: SqliteRecords, blobs
 async def test_originals_that_are_done_with_are_deleted_and_others_are_not(
     records: SqliteRecords, blobs: LocalBlobs
 ) -> None:
-    put(blobs, place(1), place(2))
+    await put(blobs, place(1), place(2))
     sweeper = Sweeper(records, blobs)
 
     sweeper.done_with([place(1), place(3)])

@@ -1,0 +1,45 @@
+"""Units that write at the same time lock what they share in one order, so that none waits for one that waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+
+from tests.support.builders import new_batch, new_items, put_batch
+from tests.support.eventually import eventually
+from tests.support.replicas import replicas
+
+PATIENCE_S = 20.0
+
+
+async def somebody_waits(url: str) -> bool:
+    """Whether a session waits for what another one has locked."""
+    connection = await asyncpg.connect(url)
+    try:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        return bool(await connection.fetchval(query))
+    finally:
+        await connection.close()
+
+
+async def test_r5_a_batch_that_comes_while_a_unit_works_is_not_locked_out_of_order(postgres_url: str) -> None:
+    async with replicas(postgres_url, 2) as (one, other), asyncio.timeout(PATIENCE_S):
+        await put_batch(one, new_batch("m"), new_items(range(2)))
+
+        async def take_both() -> None:
+            async with other.write() as unit:
+                assert set(await unit.batches({"a", "m"})) == {"a", "m"}
+
+        async with one.write() as unit:
+            assert [batch.id for batch in await unit.working_batches()] == ["m"]
+            await put_batch(other, new_batch("a"), new_items(range(2)))
+            # The other one holds `a` by now, and waits for `m`.
+            waiting = asyncio.create_task(take_both())
+            await eventually(lambda: somebody_waits(postgres_url), timeout_s=PATIENCE_S)
+
+            assert [batch.id for batch in await unit.working_batches()] == ["m"]
+        await waiting
+
+        async with one.write() as unit:
+            assert {batch.id for batch in await unit.working_batches()} == {"a", "m"}
