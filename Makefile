@@ -1,12 +1,12 @@
 # Every target does its own set-up: on a fresh machine with make, the first run prepares .venv, later ones cost nothing.
 # Variables come through the environment into each recipe, so that spaces and quotes in a path do no harm.
 .DEFAULT_GOAL := help
-.PHONY: help run up down test check lint types imports contract-check unit fuzz protos baseline bench bench-memory lock upgrade clean
+.PHONY: help run up down test soak check lint types imports contract-check unit fuzz faults faults-table protos baseline bench bench-growth bench-memory bench-smoke bench-startup lock upgrade clean
 .DELETE_ON_ERROR:
 
 OUT ?= pictures
 bin := .venv/bin
-export INPUT OUT RECIPE ARGS CASES SEED PYTHON
+export INPUT OUT RECIPE ARGS CASES SEED ITEMS PYTHON
 
 help:
 	@echo 'make run                           the demo: a local server with good pictures and some trouble'
@@ -40,6 +40,9 @@ down: .venv/.ready-dev ## Stop it; it keeps its batches in .mill
 test: .venv/.ready-dev .venv/.ready-servers ## All tests
 	$(bin)/pytest $$ARGS
 
+soak: .venv/.ready-dev .venv/.ready-servers ## Two of every service under load for ten minutes (SECONDS_LONG=600)
+	IMAGEMILL_TEST_SOAK_S="$${SECONDS_LONG:-600}" $(bin)/pytest tests/scenarios/test_doubled_load.py $$ARGS
+
 check: lint types imports contract-check unit ## Style, types, import rules, contract, unit tests; under a minute
 
 lint: .venv/.ready-dev ## Style and format
@@ -60,7 +63,7 @@ contract-check: .venv/.ready-dev ## The API: linted, compatible with the last re
 unit: .venv/.ready-dev ## Tests without a server
 	$(bin)/pytest tests/unit tests/guards
 
-protos: .venv/.ready-dev ## Write imagemill/v1 anew from protos/
+protos: .venv/.ready-dev ## Write imagemill/v1 and imagemill/keda anew from protos/
 	tools/protos.sh
 
 baseline: .venv/.ready-dev ## At a release: make the present API the one that must stay readable
@@ -70,11 +73,26 @@ fuzz: .venv/.ready-dev ## Damaged input of every kind at random (CASES=20000 pic
 	IMAGEMILL_TEST_FUZZ_CASES="$${CASES:-20000}" IMAGEMILL_TEST_FUZZ_SEED="$${SEED:-$$(date +%s)}" \
 	    $(bin)/pytest tests/fuzz --timeout=3600 $$ARGS
 
-bench: .venv/.ready-dev ## Speed, measured beside others in the same run (ARGS="--help" for choices)
+faults: .venv/.ready-dev .venv/.ready-servers ## Services, broker and database killed hundreds of times, half an hour (SEED="1 2 3", ITEMS=10000)
+	$(bin)/python -m tests.faults --items "$${ITEMS:-10000}" --seeds $${SEED:-1 2 3} $$ARGS
+
+faults-table: .venv/.ready-dev ## Compute docs/reference/guarantees.md from the records of make faults
+	$(bin)/python -m tests.faults.table
+
+bench: .venv/.ready-dev .venv/.ready-servers ## Speed, measured beside others in the same run (ARGS="--help" for choices)
 	$(bin)/python -m benchmarks $$ARGS
+
+bench-smoke: .venv/.ready-dev ## A minute's look at whether the mill has become much slower
+	$(bin)/python -m benchmarks.smoke $$ARGS
+
+bench-growth: .venv/.ready-dev ## How cost grows from a thousand items up
+	$(bin)/python -m benchmarks.growth $$ARGS
 
 bench-memory: .venv/.ready-dev ## Peak memory with few and with many lines
 	$(bin)/python -m benchmarks.memory $$ARGS
+
+bench-startup: .venv/.ready-dev ## How soon the command is there
+	$(bin)/python -m benchmarks.startup $$ARGS
 
 lock: .venv/.ready-dev ## Write requirements/ anew from pyproject.toml, keeping releases where they fit
 	tools/lock.sh

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 
@@ -18,14 +19,19 @@ from imagemill.domain.failures import Failure, FailureCode, PermanentError, Pipe
 from imagemill.domain.items import Facts, ItemEvent, Original, Render, State, Timings
 from imagemill.domain.recipe import extension
 from imagemill.ports.blobs import Blobs, Borrowed, Originals
+from imagemill.runtime import metrics
 from imagemill.runtime.jobs import ASK_S, ProcessJob
 from imagemill.runtime.stage import JobFailed, Outcome, StageBroken
+from imagemill.strikes import Point, strike
 from imagemill.v1 import storage_service_pb2 as inner
+from processor_svc.jobs import Render as MadeRender
 from processor_svc.jobs import RenderJob, RenderResult
 from processor_svc.pool import PoolBroken, RenderPool
 
 if TYPE_CHECKING:  # the stubs alone know asynchronous stubs by a type of their own
     from imagemill.v1.storage_service_pb2_grpc import StorageServiceAsyncStub
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -64,32 +70,33 @@ class Darkroom:
         try:
             if twin := await self._facts_of_twin(job):
                 return Outcome(_event(job, State.SUCCEEDED, twin))
-            borrowed = self._originals.borrow(job.original_ref)
-            if borrowed is None or not _is_whole(borrowed, job.original):
-                return _download_again(job)
-            if job.refusal is not None:
-                # Before a decoder sees it: its first bytes are of no format that is rendered.
-                return await self._put_aside(job, borrowed, _error_of(job.refusal))
-            outputs = {variant.name: self._blobs.scratch() for variant in job.recipe.variants}
-            try:
-                result = await self._rendered(self._order(job, borrowed, outputs))
-                if not self._originals.is_void(job.original_ref):
-                    return self._store(job, result, outputs)
-            except PipelineError as error:
-                _discard(outputs)
-                if self._originals.borrow(job.original_ref) is None:
-                    # Deleted under the renderer's hands, since a twin was done with it.
+            async with self._originals.borrow(job.original_ref) as borrowed:
+                if borrowed is None or not _is_whole(borrowed, job.original):
                     return _download_again(job)
-                if not job.keep_undecodable or error.failure.code not in _UNDECODED:
-                    raise
-                return await self._put_aside(job, borrowed, error)
-            except BaseException:
-                _discard(outputs)
-                raise
-            _discard(outputs)
-            return _download_again(job)
+                if job.refusal is not None:
+                    # Before a decoder sees it: its first bytes are of no format that is rendered.
+                    return await self._put_aside(job, borrowed, _error_of(job.refusal))
+                return await self._print(job, borrowed)
         finally:
             await self._originals.release(job.original_ref)
+
+    async def _print(self, job: ProcessJob, borrowed: Borrowed) -> Outcome[None]:
+        """Render and store."""
+        outputs = {variant.name: self._blobs.scratch() for variant in job.recipe.variants}
+        try:
+            result = await self._rendered(self._order(job, borrowed, outputs))
+            if self._originals.is_void(job.original_ref):
+                return _download_again(job)
+            return await self._store(job, result, outputs)
+        except PipelineError as error:
+            if self._originals.is_void(job.original_ref) or not borrowed.path.exists():
+                # Deleted under the renderer's hands, since a twin was done with it.
+                return _download_again(job)
+            if not job.keep_undecodable or error.failure.code not in _UNDECODED:
+                raise
+            return await self._put_aside(job, borrowed, error)
+        finally:
+            _discard(outputs)
 
     async def drop(self, job: ProcessJob) -> None:
         """Give back the original of a job that will not be done."""
@@ -98,9 +105,10 @@ class Darkroom:
     async def _put_aside(self, job: ProcessJob, borrowed: Borrowed, error: PipelineError) -> Outcome[None]:
         """Copy the original to where it lasts, then fail as it would have failed without; raises `JobFailed`."""
         key = f"batches/{job.batch_id}/undecodable/{job.original.sha256}"
-        if not self._blobs.contains([key]):
+        if not await self._blobs.contains([key]):
             try:
                 await self._blobs.copy(borrowed.path, job.original.size_bytes, key)
+                strike(Point.UNDECODABLE_STORED)
             except PipelineError:
                 if not self._originals.is_void(job.original_ref):
                     raise
@@ -128,7 +136,7 @@ class Darkroom:
 
     async def _facts_of_twin(self, job: ProcessJob) -> Facts | None:
         """The facts of a succeeded item with the same bytes; asked for only when all its renders are there."""
-        if not self._blobs.contains([key for _, key in _expected_keys(job)]):
+        if not await self._blobs.contains([key for _, key in _expected_keys(job)]):
             return None
         request = inner.FindTwinRequest(batch_id=job.batch_id, sha256=job.original.sha256)
         try:
@@ -143,16 +151,35 @@ class Darkroom:
         timings = Timings(download_ms=job.download_ms)
         return replace(twin, timings=timings, original=_seen_here(job.original, twin.original))
 
-    def _store(self, job: ProcessJob, result: RenderResult, outputs: Mapping[str, Path]) -> Outcome[None]:
+    async def _store(self, job: ProcessJob, result: RenderResult, outputs: Mapping[str, Path]) -> Outcome[None]:
         started = time.perf_counter()
-        renders = []
-        for made in result.renders:
-            key = _key(job, made.name, made.extension)
-            self._blobs.adopt(outputs[made.name], key)
-            renders.append(Render(made.name, key, made.format, made.width, made.height, made.size_bytes))
+        storing = [self._stored(job, made, outputs[made.name]) for made in result.renders]
+        # Side by side: a store far away is slow to answer.
+        renders = await _all_of(storing)
         store_ms = (time.perf_counter() - started) * 1000
+        metrics.RENDERED_BYTES.add(by=sum(render.size_bytes for render in renders))
         facts = Facts(None, _described(job.original, result), tuple(renders), _timings(job, result, store_ms))
         return Outcome(_event(job, State.SUCCEEDED, facts), keys=tuple(render.key for render in renders))
+
+    async def _stored(self, job: ProcessJob, made: MadeRender, output: Path) -> Render:
+        key = _key(job, made.name, made.extension)
+        await self._blobs.adopt(output, key)
+        strike(Point.RENDER_STORED)
+        return Render(made.name, key, made.format, made.width, made.height, made.size_bytes)
+
+
+async def _all_of(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """What all of them return, or the error of one when none of them runs any more."""
+    if len(work) == 1:
+        # The usual case, without a task of its own.
+        return [await work[0]]
+    done = await asyncio.gather(*work, return_exceptions=True)
+    results: list[T] = []
+    for each in done:
+        if isinstance(each, BaseException):
+            raise each
+        results.append(each)
+    return results
 
 
 def _error_of(refusal: Failure) -> PipelineError:

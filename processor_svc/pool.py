@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from imagemill.domain.failures import FailureCode, PermanentError, PipelineError, TransientError
+from imagemill.runtime import metrics
 from processor_svc.jobs import RenderJob, RenderResult, error_of
 from processor_svc.spawning import ChildProcess
 
@@ -227,6 +228,7 @@ class RenderPool:
             PermanentError(FailureCode.RENDER_TIMEOUT, f"Rendering the picture took longer than {limit} s, the limit.")
         )
         child.process.kill()
+        metrics.CHILD_RESTARTS.add("overdue")
         self._bury(child)
 
     # -- processes
@@ -279,6 +281,8 @@ class RenderPool:
             child.tasks.popleft().fail(
                 TransientError(FailureCode.RENDER_CRASHED, "The process that rendered the picture ended abnormally.")
             )
+        if not self._closed:
+            metrics.CHILD_RESTARTS.add("worn" if child.retired else "crashed")
         self._bury(child)
 
     def _bury(self, child: _Child) -> None:

@@ -18,6 +18,7 @@ from imagemill.runtime.stage import Stage, Work
 from imagemill.settings.live import Live
 from imagemill.v1.storage_service_pb2_grpc import StorageServiceStub
 from processor_svc.darkroom import Darkroom
+from processor_svc.measuring import measured
 from processor_svc.pool import RenderPool
 from processor_svc.settings import ProcessorSettings
 
@@ -53,5 +54,5 @@ async def serve(
             darkroom.max_pixels = changed.max_pixels
             stage.retune(policy=changed.retry)
 
-        with settings.followed_by(retune):
+        with settings.followed_by(retune), measured(pool):
             await stage.run(stop, first.grace_s)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:  # few tests need a server, and the libraries for one take a while to load
+    from tests.support.object_store import ObjectServer
     from tests.support.postgres_node import PostgresNode
     from tests.support.rabbitmq_node import RabbitNode
 
@@ -41,6 +42,16 @@ def rabbitmq_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitNo
     node = RabbitNode(tmp_path_factory.mktemp("rabbitmq"))
     yield node
     node.destroy()
+
+
+@pytest.fixture(scope="session")
+def object_server() -> Iterator[ObjectServer]:
+    """An object store for all tests of a run, each of which has a place of its own in it."""
+    from tests.support.object_store import ObjectServer
+
+    server = ObjectServer()
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")

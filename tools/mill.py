@@ -1,7 +1,8 @@
 """`make up` and `make down`: a whole mill of several processes on this machine, its servers included.
 
 PostgreSQL, RabbitMQ and the four services run in the background. Everything they keep lies in `.mill`: data, pictures,
-logs, and `mill.json`, which says what runs where. Each step may be repeated: what runs already is left alone.
+logs, and `mill.json`, which says what runs where. Each step may be repeated: what runs already is left alone. So that
+there can be several, MILL_HOME names another folder, and MILL_PORTS=free takes any ports that are free.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 ROOT = Path(__file__).parent.parent
-HOME = ROOT / ".mill"
+HOME = Path(os.environ.get("MILL_HOME") or ROOT / ".mill").absolute()
 LOGS = HOME / "logs"
 STATE = HOME / "mill.json"
 IMAGEMILL = str(Path(sys.executable).with_name("imagemill"))
@@ -44,6 +45,7 @@ PORTS = {
     "rabbitmq-names": 50058,
 }
 """The ports that are taken unless something else has them."""
+FREE_PORTS = os.environ.get("MILL_PORTS") == "free"
 START_S = 60.0
 STOP_S = 40.0
 _RABBITMQ = ("/usr/lib/rabbitmq/bin", "/usr/local/lib/rabbitmq/bin", "/usr/local/sbin", "/usr/sbin")
@@ -214,7 +216,7 @@ def port_of(state: dict[str, Any], name: str) -> int:
     """The port that a program listens on: its usual one, or a free one when something else has it."""
     if name not in state["ports"] or not (runs(state, name.partition("-nodes")[0]) or is_free(state["ports"][name])):
         usual = PORTS[name]
-        state["ports"][name] = usual if is_free(usual) else free_port()
+        state["ports"][name] = usual if is_free(usual) and not FREE_PORTS else free_port()
         write_state(state)
     return int(state["ports"][name])
 

@@ -1,10 +1,11 @@
 #!/bin/sh
-# Makes sure that the servers the tests run against are installed, and says what it does: RabbitMQ and PostgreSQL, as
-# programs only. The tests start nodes of their own, on free ports and with data in temporary folders; no daemon of the
-# system is started, now or at boot, and one that runs already is left alone.
+# Makes sure that the servers the tests run against are installed, and says what it does: RabbitMQ, PostgreSQL and
+# Prometheus, as programs only. The tests start nodes of their own, on free ports and with data in temporary folders; no
+# daemon of the system is started, now or at boot, and one that runs already is left alone.
 #
 # IMAGEMILL_TEST_BROKER_URL and IMAGEMILL_TEST_DATABASE_URL name servers that run already; most tests then use those. The
 # tests that kill, wipe or starve a server still want one of their own. Safe to repeat, and safe to interrupt.
+# With the argument redis-server it also installs that, which a benchmark's peer needs.
 set -eu
 cd "$(dirname "$0")/.."
 log=.venv/servers.log
@@ -30,6 +31,10 @@ has_postgres() {
     command -v initdb >/dev/null && return
     for program in /usr/lib/postgresql/*/bin/initdb; do [ -x "$program" ] && return; done
     return 1
+}
+
+has_prometheus() {
+    command -v prometheus >/dev/null && command -v promtool >/dev/null
 }
 
 allow_daemons() {
@@ -62,7 +67,8 @@ forbid_cluster() {
 
 install() {
     command -v apt-get >/dev/null || fail "the tests need$missing, and this system has no apt-get." \
-        "Install RabbitMQ 3.10 or newer and PostgreSQL 14 or newer by its own means, then run make again." \
+        "Install RabbitMQ 3.10 or newer, PostgreSQL 14 or newer and Prometheus 2.42 or newer by its own means," \
+        "then run make again." \
         "Most tests can use running ones: IMAGEMILL_TEST_BROKER_URL=amqp://user:password@host:5672/" \
         "and IMAGEMILL_TEST_DATABASE_URL=postgresql://user:password@host:5432/database, with: .venv/bin/pytest"
     [ "$(id -u)" = 0 ] || command -v sudo >/dev/null || fail "the tests need$missing, and there is no sudo." \
@@ -79,14 +85,18 @@ install() {
     # Where systemd runs, a package also enables what it could not start.
     if [ -d /run/systemd/system ]; then
         case $missing in *rabbitmq*) as_root systemctl disable --now rabbitmq-server >>$log 2>&1 || true ;; esac
+        case $missing in *prometheus*) as_root systemctl disable --now prometheus >>$log 2>&1 || true ;; esac
     fi
 }
 
 missing=
 has_rabbitmq || missing="$missing rabbitmq-server"
 has_postgres || missing="$missing postgresql"
+has_prometheus || missing="$missing prometheus"
+[ "${1:-}" != redis-server ] || command -v redis-server >/dev/null || missing="$missing redis-server"
 [ -z "$missing" ] || install
 has_rabbitmq || fail "rabbitmq-server is still not to be found after its installation; see $log."
 has_postgres || fail "initdb is still not to be found after its installation; see $log."
+has_prometheus || fail "prometheus is still not to be found after its installation; see $log."
 touch .venv/.ready-servers
 say "ready"

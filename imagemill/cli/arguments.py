@@ -78,6 +78,15 @@ To = Annotated[
         show_default=lambda _: DEFAULT_TARGET,
     ),
 ]
+HealthName = Annotated[
+    str,
+    Parameter(
+        name="--service",
+        show_default=False,
+        help="One of the services behind that address, by its full name; all of them if not given. "
+        "Example: --service imagemill.v1.BatchService",
+    ),
+]
 Output = Annotated[
     Literal["text", "json"],
     Parameter(name=["--output", "-o"], help="Text for people, or JSON for programs. Example: -o json | jq"),
@@ -96,6 +105,14 @@ OptionalBatchName = Annotated[
 AllBatches = Annotated[
     bool,
     Parameter(name="--all", negative="", help="Follow every batch, those to come included. Example: --all"),
+]
+Links = Annotated[bool, Parameter(negative="", help="Give a link to each picture. Example: --links")]
+LinkHours = Annotated[
+    int,
+    Parameter(
+        converter=_whole_number,
+        help="How long the links of --links hold, in hours, 1 to 168. Example: --link-hours 72",
+    ),
 ]
 Limit = Annotated[
     int,

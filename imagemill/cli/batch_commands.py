@@ -86,13 +86,20 @@ def items(
     state: a.States = (),
     error: a.ErrorCodes = (),
     limit: a.Limit = 0,
+    links: a.Links = False,
+    link_hours: a.LinkHours = 24,
     to: a.To = None,
     output: a.Output = "text",
 ) -> int:
-    """List the items of a batch in the order of its list, with what became of each."""
-    from imagemill.cli.listing import items_command
+    """List the items of a batch in the order of its list, with what became of each.
 
-    return int(items_command(batch, state, error, limit, to, output == "json"))
+    With --links, each picture with a link that gives it to whoever has the link: over the network
+    when the mill keeps its pictures in an object store, else a path in the mill's folder.
+    """
+    from imagemill.cli.listing import ItemsWanted, items_command
+
+    wanted = ItemsWanted(state, error, limit, link_hours if links else None)
+    return int(items_command(batch, wanted, to, output == "json"))
 
 
 def report(batch: a.BatchName, /, *, to: a.To = None, output: a.Output = "text") -> int:
@@ -159,7 +166,8 @@ imagemill list --limit 0 -o json | jq -r 'select(.state == "PAUSED") | .name'"""
     (
         items,
         """imagemill items urls-3f9a --state failed
-imagemill items urls-3f9a --error READ_TIMEOUT -o json | jq -r .source""",
+imagemill items urls-3f9a --error READ_TIMEOUT -o json | jq -r .source
+imagemill items urls-3f9a --links -o json | jq -r '.renders[]?.url'""",
     ),
     (report, "imagemill report urls-3f9a\nimagemill report urls-3f9a -o json | jq .errors"),
     (pause, "imagemill pause urls-3f9a"),

@@ -26,6 +26,12 @@ from imagemill.wiring.records import check_records
 ANSWER_S = 15.0
 """How long a part may take, in seconds."""
 
+_FOLDER_ADVICE = "see that the folder is there and may be written"
+_BUCKET_ADVICE = (
+    "see that the bucket is there, and that the environment of this command and of the services names its endpoint, if "
+    "it has one of its own, and credentials that may list, read, write and delete in it"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -73,7 +79,8 @@ def _parts(told: Mapping[str, Any]) -> Iterator[Part]:
     )
     yield _part("broker", "broker_url", broker, _try_broker, "see that RabbitMQ runs, and that the URL is right")
     yield _part("database", "database_url", database, check_records, "see that it runs, and that the URL is right")
-    yield _part("blob store", "blob_url", blobs, _try_blobs, "see that the folder is there and may be written")
+    in_folder = blobs is None or blobs.startswith("file:")
+    yield _part("blob store", "blob_url", blobs, _try_blobs, _FOLDER_ADVICE if in_folder else _BUCKET_ADVICE)
     yield _part("storage service", "storage_target", storage, _try_storage, "start it with: imagemill storage")
     yield Part(
         "gateway", to, lambda: _try_gateway(to), "start it with: imagemill gateway; or say where it is with --to"

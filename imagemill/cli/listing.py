@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from difflib import get_close_matches
 
 from imagemill.cli.exits import CommandError, ExitCode
@@ -21,6 +22,7 @@ from imagemill.v1.batch_pb2 import Batch, Item
 
 LONGEST_NAME = 40
 LONGEST_TEXT = 2_000
+LONGEST_LINK_H = 7 * 24
 STATE_STYLES = {
     "active": "cyan",
     "paused": "yellow",
@@ -108,18 +110,41 @@ def _moment(batch: Batch, field: str) -> str:
     return local_time(getattr(batch, field)) if batch.HasField(field) else ""  # type: ignore[arg-type]  # from _MOMENTS
 
 
-def items_command(
-    word: str, states: Sequence[str], codes: Sequence[str], limit: int, to: str | None, as_json: bool
-) -> ExitCode:
+@dataclass(frozen=True, slots=True)
+class ItemsWanted:
+    """Which items to list, and with what."""
+
+    states: Sequence[str]
+    codes: Sequence[str]
+    limit: int
+    """0 for all."""
+    link_hours: int | None
+    """How long links to the pictures hold; None for no links."""
+
+    def check(self) -> None:
+        """Raise `CommandError` for what can't be meant."""
+        _check_limit(self.limit)
+        if self.link_hours is not None and not 1 <= self.link_hours <= LONGEST_LINK_H:
+            raise CommandError(f"--link-hours {self.link_hours}: give a number from 1 to {LONGEST_LINK_H}.")
+        for code in self.codes:
+            check_code(code)
+
+
+def items_command(word: str, wanted: ItemsWanted, to: str | None, as_json: bool) -> ExitCode:
     """List items in input order, as they come: a batch may have millions."""
-    _check_limit(limit)
-    for code in codes:
-        check_code(code)
+    wanted.check()
+    limit = wanted.limit
 
     async def work(client: MillClient) -> int:
         batch, shown = await find_batch(client, word), 0
-        size = min(limit, 1000) if limit else 1000
-        async with aclosing(client.item_pages(batch, states=states, error_codes=codes, page_size=size)) as pages:
+        pages = client.item_pages(
+            batch,
+            states=wanted.states,
+            error_codes=wanted.codes,
+            link_lifetime_s=(wanted.link_hours or 0) * 3600.0,
+            page_size=min(limit, 1000) if limit else 1000,
+        )
+        async with aclosing(pages):
             async for page in pages:
                 chosen = page[: limit - shown] if limit else page
                 _print_items(chosen, as_json=as_json, with_header=not shown)
@@ -129,7 +154,8 @@ def items_command(
         return shown
 
     if not ask(to, work) and not as_json:
-        print_text("No item of the batch is like that." if states or codes else "The batch has no items.")
+        chosen = wanted.states or wanted.codes
+        print_text("No item of the batch is like that." if chosen else "The batch has no items.")
     return ExitCode.OK
 
 
@@ -150,7 +176,10 @@ _ITEM_HEADER = f"{'INDEX':<6}  {'STATE':<11}  {'ERROR':<{_CODE_WIDTH}}  SOURCE"
 def _item_lines(item: Item) -> str:
     source = readable(item.source, LONGEST_TEXT)
     line = f"{item.index:06d}  {state_name(item).lower():<11}  {item.failure.code:<{_CODE_WIDTH}}  {source}"
-    return f"{line}\n{'':8}{readable(item.failure.message, LONGEST_TEXT)}" if item.failure.message else line
+    further = [readable(item.failure.message, LONGEST_TEXT)] if item.failure.message else []
+    # Never shortened: a link that lacks a character gives nothing.
+    further += [render.url for render in item.renders if render.url]
+    return "\n".join([line, *(f"{'':8}{each}" for each in further)])
 
 
 def report_command(word: str, to: str | None, as_json: bool) -> ExitCode:

@@ -98,6 +98,8 @@ async def _with_pool(
         StateUnreadable,
         open_mill,
     )
+    from imagemill.runtime.exposition import MetricsUnexposed
+    from imagemill.runtime.traces import TracesUnsent
 
     # All is imported and stays: from here on there is garbage, and only new things need be searched for it.
     gc.freeze()
@@ -111,6 +113,8 @@ async def _with_pool(
         raise CommandError(str(error)) from error
     except AddressUnusable as error:
         raise CommandError(f"{error} Choose another address with --listen.") from error
+    except (MetricsUnexposed, TracesUnsent) as error:
+        raise CommandError(str(error)) from error
     except MillInUse as error:
         raise CommandError(
             f"Another imagemill is at work in {folder}. Wait for it, or give another folder with {option}."

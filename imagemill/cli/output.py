@@ -42,6 +42,8 @@ class LastingStream(io.TextIOBase):
 
     def flush(self) -> None:
         """Hand on what is buffered."""
+        if self._stream.closed:  # the interpreter flushes this object when it clears it away, maybe after the stream
+            return
         try:
             self._stream.flush()
         except OSError as error:

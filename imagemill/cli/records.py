@@ -126,7 +126,8 @@ def undecodable_path(item: Item) -> str:
 def _render_record(item: Item, render: Render) -> dict[str, object]:
     facts = {name: getattr(render, name) for name in ("format", "width", "height", "size_bytes")}
     known = {name: fact for name, fact in facts.items() if fact}
-    return {"variant": render.variant, "path": picture_path(item, render), **known}
+    link = {"url": render.url} if render.url else {}
+    return {"variant": render.variant, "path": picture_path(item, render), **known, **link}
 
 
 def report_record(report: BatchReport) -> dict[str, object]:

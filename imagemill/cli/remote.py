@@ -12,7 +12,7 @@ from typing import TypeVar
 import grpc
 
 from imagemill.cli.exits import CommandError, ExitCode
-from imagemill.cli.options import mill_at
+from imagemill.cli.options import mill_at, to_reach
 from imagemill.client import MillClient, MillError, MillUnreachable
 from imagemill.v1.batch_pb2 import Batch
 
@@ -96,7 +96,7 @@ async def find_batch(client: MillClient, word: str) -> Batch:
     """
     batch_id = word.removeprefix("batches/")
     if not _BATCH_ID.fullmatch(batch_id):
-        raise CommandError(f"{word!r} is no batch's name; imagemill list shows those that there are.")
+        raise CommandError(f"{word!r} is no batch's name; {_listing(client)} shows those that there are.")
     try:
         return await client.get(batch_id)
     except MillError as error:
@@ -108,12 +108,16 @@ async def find_batch(client: MillClient, word: str) -> Batch:
 async def _only_one(client: MillClient, start: str) -> Batch:
     found = [batch async for batch in client.list_batches(page_size=1000) if id_of(batch).startswith(start)]
     if not found:
-        raise CommandError(f"There is no batch {start}; imagemill list shows those that there are.")
+        raise CommandError(f"There is no batch {start}; {_listing(client)} shows those that there are.")
     if len(found) > 1:
         names = ", ".join(id_of(batch) for batch in found[:NAMES_TOLD])
         more = f" and {len(found) - NAMES_TOLD:,} more" if len(found) > NAMES_TOLD else ""
         raise CommandError(f"{start} may be {names}{more}; write some more of it.")
     return found[0]
+
+
+def _listing(client: MillClient) -> str:
+    return f"imagemill list{to_reach(client.target)}"
 
 
 def id_of(batch: Batch) -> str:

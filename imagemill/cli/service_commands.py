@@ -108,6 +108,35 @@ def doctor(
     return int(doctor_command(Sources(given, settings, profile), as_json=output == "json"))
 
 
+def collect(
+    batch: a.BatchName,
+    /,
+    *,
+    out: a.Out,
+    to: a.To = None,
+    settings: SettingsPath = None,
+    profile: ProfileName = None,
+) -> int:
+    """Make the folder of a batch from the blob store (IMAGEMILL_BLOB_URL, a folder of this machine).
+
+    It gets what run makes: pictures under readable names, manifest.csv and report.json. Done
+    again, it adds what has been finished since.
+    """
+    from imagemill.cli.collect import collect_command
+
+    return int(collect_command(batch, out, to, Sources(file=settings, profile=profile)))
+
+
+def health(*, to: a.To = None, service: a.HealthName = "") -> int:
+    """Ask a service whether it has all that it needs: the test for containers.
+
+    Ends with 0 and SERVING, or with 1 and the reason. Every service answers at its IMAGEMILL_LISTEN.
+    """
+    from imagemill.cli.health import health_command
+
+    return int(health_command(to, service))
+
+
 dead_app = App(
     name="dead",
     help="Messages that nobody could deal with: what they are, and another try.",
@@ -140,5 +169,7 @@ SERVICE_COMMANDS: Sequence[tuple[Callable[..., int], str]] = (
     (storage, "imagemill storage"),
     (migrate, "IMAGEMILL_DATABASE_URL=postgresql://mill:password@localhost/mill imagemill migrate"),
     (doctor, "imagemill doctor\nimagemill doctor -o json | jq 'select(.ok | not)'"),
+    (collect, "IMAGEMILL_BLOB_URL=file:///srv/mill imagemill collect urls-3f9a -o pictures"),
+    (health, "imagemill health\nimagemill health --to 127.0.0.1:50053"),
 )
 """Each command with examples for its help, in the order in which one meets them."""

@@ -17,7 +17,7 @@ from imagemill.cli.display import Display, PlainDisplay, open_display
 from imagemill.cli.exits import CommandError, ExitCode
 from imagemill.cli.interrupts import interruptible
 from imagemill.cli.labels import INPUT_DIGEST, labels_of
-from imagemill.cli.options import SubmitOptions
+from imagemill.cli.options import SubmitOptions, to_reach
 from imagemill.cli.output import LastingStream, tell_error
 from imagemill.cli.printing import print_json, print_text
 from imagemill.cli.progress import RunProgress, counts_text
@@ -140,16 +140,16 @@ async def _known(order: Order, client: MillClient) -> Batch | None:
             return None
         raise
     asked = order.options.values
+    known = f"imagemill get {order.batch_id}{to_reach(asked.to)} shows it"
     same_list = batch.labels.get(INPUT_DIGEST) == order.survey.digest
     if not same_list or batch.recipe_fingerprint != order.recipe.fingerprint():
         raise CommandError(
-            f"--batch-id {order.batch_id} belongs to another list or recipe; "
-            f"imagemill get {order.batch_id} shows it. Choose another id."
+            f"--batch-id {order.batch_id} belongs to another list or recipe; {known}. Choose another id."
         )
     if (batch.keep_originals, batch.keep_undecodable) != (asked.keep_originals, asked.keep_undecodable):
         raise CommandError(
             f"--batch-id {order.batch_id} is this list with another --keep-originals or --keep-undecodable; "
-            f"imagemill get {order.batch_id} shows it. Give the same, or choose another id."
+            f"{known}. Give the same, or choose another id."
         )
     return None if batch.state == Batch.STATE_RECEIVING else batch
 

@@ -27,10 +27,11 @@ def summary(report: BatchReport, options: RunOptions, *, retriable: bool = True)
     return "\n".join(lines)
 
 
-def batch_end(report: BatchReport, reached: str) -> str:
+def batch_end(report: BatchReport, reached: str, pictures: str) -> str:
     """Say what became of a batch that a mill works off elsewhere, and where more is to be learnt.
 
-    `reached` is what a command needs to reach that mill, such as ` --to 127.0.0.1:50052`.
+    `reached` is what a command needs to reach that mill, such as ` --to 127.0.0.1:50052`; `pictures` says where it
+    keeps the batch's pictures.
     """
     batch_id = report.batch.name.removeprefix("batches/")
     lines = ["", *_figures(report), ""]
@@ -38,7 +39,7 @@ def batch_end(report: BatchReport, reached: str) -> str:
         lines.append(f"Failed items: imagemill items {batch_id} --state failed{reached}")
     if may_be_retried(report):
         lines.append(f"Another try:  imagemill retry {batch_id}{reached}")
-    lines.append(f"Pictures:     in the mill's data folder, under pictures/{batch_id}")
+    lines.append(f"Pictures:     {pictures}")
     return "\n".join(lines)
 
 

@@ -16,7 +16,8 @@ from imagemill.cli.overview import Overview, open_overview
 from imagemill.cli.progress import RunProgress
 from imagemill.cli.remote import asked, begin_work, find_batch, id_of
 from imagemill.cli.summary import batch_end
-from imagemill.client import MillClient
+from imagemill.client import MillClient, MillError
+from imagemill.client.settings import SettingsClient
 from imagemill.v1.batch_pb2 import Batch
 
 GIVE_UP_AFTER_S = 600.0
@@ -46,7 +47,8 @@ def shown(display: Display, work: Callable[[], ExitCode]) -> ExitCode:
 
 def _watch(word: str, to: str | None, as_json: bool, display: Display) -> ExitCode:
     if not word:
-        raise CommandError("Say which batch: imagemill list shows them, and --all follows every one.")
+        shown_by = f"imagemill list{to_reach(mill_at(to))}"
+        raise CommandError(f"Say which batch: {shown_by} shows them, and --all follows every one.")
     progress, mill = RunProgress(expected=0), mill_at(to)
 
     async def work(client: MillClient) -> ExitCode:
@@ -76,10 +78,25 @@ async def follow(
             progress.hear(update)
             display.updated(update)
     report = await client.report(batch)
+    pictures = await _pictures_place(mill, id_of(batch))
     display.stop()
-    display.say(batch_end(report, to_reach(mill)))
+    display.say(batch_end(report, to_reach(mill), pictures))
     counts = report.batch.progress
     return ExitCode.SOME_FAILED if counts.failed or counts.cancelled else ExitCode.OK
+
+
+async def _pictures_place(mill: str, batch_id: str) -> str:
+    """Where a mill keeps a batch's pictures: one of several processes has a store instead of a folder."""
+    in_folder = f"in the mill's data folder, under pictures/{batch_id}"
+    in_store = (
+        f"in the mill's blob store (IMAGEMILL_BLOB_URL), under batches/{batch_id}/renders; --links of items gives links"
+    )
+    try:
+        async with SettingsClient(mill) as client:
+            names = {setting.name for setting in await client.list_settings()}
+    except MillError:
+        return f"{in_folder}; or {in_store}"
+    return in_store if "broker_url" in names else in_folder
 
 
 def left(batch: Batch, mill: str) -> str:

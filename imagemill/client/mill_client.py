@@ -41,6 +41,8 @@ _OPTIONS = (
     # A server that comes back is tried again soon, not after gRPC's two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2000),
+    # And where it is may change: it is looked up anew as often, not after half a minute.
+    ("grpc.dns_min_time_between_resolutions_ms", 1000),
 )
 
 
@@ -54,6 +56,11 @@ class MillClient:
     def __init__(self, target: str, *, patience_s: float = PATIENCE_S) -> None:
         self._target = target
         self._patience_s = patience_s
+
+    @property
+    def target(self) -> str:
+        """Where the mill listens."""
+        return self._target
 
     async def __aenter__(self) -> Self:
         self._channel = grpc.aio.insecure_channel(self._target, options=_OPTIONS)
@@ -120,13 +127,18 @@ class MillClient:
         *,
         states: Iterable[ItemState] = (),
         error_codes: Iterable[str] = (),
+        link_lifetime_s: float = 0.0,
         page_size: int = 1000,
     ) -> AsyncGenerator[Item, None]:
         """Yield the items of a batch in input order, a page in memory at a time.
 
         Only those in one of `states` (`"failed"` or `Item.STATE_FAILED`) and with one of `error_codes`, where given.
+        With `link_lifetime_s`, at most 7 days, each render's `url` gives its picture to whoever has it, for so long
+        after its page was answered.
         """
-        pages = self.item_pages(batch, states=states, error_codes=error_codes, page_size=page_size)
+        pages = self.item_pages(
+            batch, states=states, error_codes=error_codes, link_lifetime_s=link_lifetime_s, page_size=page_size
+        )
         async with aclosing(pages):
             async for page in pages:
                 for item in page:
@@ -138,12 +150,15 @@ class MillClient:
         *,
         states: Iterable[ItemState] = (),
         error_codes: Iterable[str] = (),
+        link_lifetime_s: float = 0.0,
         page_size: int = 1000,
     ) -> AsyncGenerator[list[Item], None]:
         """Yield what `items` does in pages, for work that is cheaper on many items at once."""
         request = api.ListItemsRequest(
             parent=batch_name(batch), page_size=page_size, states=item_states(states), error_codes=error_codes
         )
+        if link_lifetime_s:
+            request.link_lifetime.FromMilliseconds(round(link_lifetime_s * 1000))
         while True:
             page = await self._ask(self._stub.ListItems, request)
             yield list(page.items)

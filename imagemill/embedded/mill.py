@@ -19,16 +19,19 @@ from imagemill.embedded.folder import StateUnreadable, allow_files, locked_folde
 from imagemill.embedded.listening import free_address
 from imagemill.embedded.settings import EmbeddedSettings
 from imagemill.embedded.tuning import Tuning
-from imagemill.ports.blobs import Blobs, PooledOriginals
+from imagemill.ports.blobs import BlobFiles, PooledOriginals
 from imagemill.ports.records import Records, RecordsUnavailable
+from imagemill.runtime.exposition import exposed
 from imagemill.runtime.memory import share_arenas
+from imagemill.runtime.metrics import SERVICES
 from imagemill.runtime.serving import Serving, dial
 from imagemill.runtime.settings_api import SettingsApi
+from imagemill.runtime.traces import traced
 from imagemill.settings.groups import MillSettings
 from imagemill.settings.live import LiveSettings
 from imagemill.v1 import storage_service_pb2 as inner
 from imagemill.v1.storage_service_pb2_grpc import StorageServiceStub
-from imagemill.wiring.blobs import open_blobs, open_originals
+from imagemill.wiring.blobs import open_files, open_originals
 from imagemill.wiring.broker import open_broker
 from imagemill.wiring.changes import open_changes
 from imagemill.wiring.records import open_records
@@ -70,7 +73,7 @@ class Mill:
     the mill from inside needs no way around through the network.
     """
 
-    def __init__(self, target: str, store_target: str, blobs: Blobs, services: list[_Service]) -> None:
+    def __init__(self, target: str, store_target: str, blobs: BlobFiles, services: list[_Service]) -> None:
         self.target = target
         self.store_target = store_target
         self._blobs = blobs
@@ -101,8 +104,8 @@ async def open_mill(
     It takes up what an earlier one left, however that one ended. Leaving the context hands back what is in
     flight and ends every process within about 1.5 s.
 
-    Raises `MillInUse`, `StateUnreadable`, `MachineTooSmall`, `AddressUnusable`, `ValueError` for settings that
-    can't be, and `PoolBroken` when no rendering process can be started.
+    Raises `MillInUse`, `StateUnreadable`, `MachineTooSmall`, `AddressUnusable`, `MetricsUnexposed`, `TracesUnsent`,
+    `ValueError` for settings that can't be, and `PoolBroken` when no rendering process can be started.
     """
     share_arenas()
     async with AsyncExitStack() as stack:
@@ -122,9 +125,16 @@ async def open_mill(
             _Service(name) for name in ("gateway", "downloader", "processor", "storage")
         )
         store_ready, front_ready = asyncio.Event(), asyncio.Event()
-        storage_settings = StorageSettings(storage_target, group_s=FOLD_S, quiet_s=QUIET_S)
+        metrics_listen = settings.values.metrics_listen
+        stack.enter_context(exposed(metrics_listen, SERVICES))
+        stack.enter_context(traced(settings.values.trace_sample, "mill"))
+        storage_settings = StorageSettings(
+            storage_target, group_s=FOLD_S, quiet_s=QUIET_S, measured=metrics_listen is not None
+        )
         store.start(
-            storage_svc.service.serve(storage_settings, broker, records, changes, ready=store_ready, stop=store.stop)
+            storage_svc.service.serve(
+                storage_settings, broker, records, changes, links=blobs.links, ready=store_ready, stop=store.stop
+            )
         )
         rendering.start(
             processor_svc.service.serve(tuning.processor, pool, broker, blobs, originals, stop=rendering.stop)
@@ -152,12 +162,12 @@ def _targets(settings: EmbeddedSettings, stack: AsyncExitStack) -> tuple[str, st
     return storage, stack.enter_context(socket_target(settings.home, "mill"))
 
 
-async def _open_state(settings: EmbeddedSettings, stack: AsyncExitStack) -> tuple[Records, Blobs, PooledOriginals]:
+async def _open_state(settings: EmbeddedSettings, stack: AsyncExitStack) -> tuple[Records, BlobFiles, PooledOriginals]:
     """Open what the mill keeps in its folder, and close it with the stack. Raises `StateUnreadable`."""
     home, power = settings.home, settings.survive_power_loss
     try:
         records = await open_records(f"sqlite:///{home.absolute()}/mill.db", survive_power_loss=power)
-        blobs = open_blobs(f"file://{home.absolute()}", survive_power_loss=power)
+        blobs = open_files(home.absolute(), survive_power_loss=power)
         stack.callback(blobs.close)
         originals = stack.enter_context(open_originals(blobs, home / "slots", settings.slots))
     except (RecordsUnavailable, OSError) as error:

@@ -7,6 +7,7 @@ violation a field. Nothing else ever leaves a server: `KeepExceptionsIn` is the 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from inspect import isasyncgenfunction
 from typing import Any, NoReturn
@@ -15,12 +16,14 @@ import grpc
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from imagemill.ports.unavailable import PartUnavailable
+from imagemill.runtime import metrics
 from imagemill.runtime.logs import Seldom
 
 log = logging.getLogger(__name__)
 
 DOMAIN = "imagemill"
 _DETAILS = "grpc-status-details-bin"
+_OK = grpc.StatusCode.OK.name
 
 
 class CallError(Exception):
@@ -90,7 +93,8 @@ class KeepExceptionsIn(grpc.aio.ServerInterceptor):
         """Wrap the handler by its kind."""
         handler = await continuation(handler_call_details)
         if handler is None:
-            return grpc.unary_unary_rpc_method_handler(_one(_nobody_serves, handler_call_details.method))
+            # By one name: whoever makes methods up must not make series.
+            return grpc.unary_unary_rpc_method_handler(_one(_nobody_serves, "unknown"))
         # The stubs know handlers of synchronous servers only.
         served: Any = handler
         method = handler_call_details.method
@@ -113,10 +117,15 @@ async def _nobody_serves(request: object, context: Context) -> NoReturn:
 
 def _one(behaviour: Callable[[Any, Context], Awaitable[Any]], method: str) -> Callable[[Any, Context], Awaitable[Any]]:
     async def guarded(request: Any, context: Context) -> Any:
+        started = time.perf_counter()
         try:
-            return await behaviour(request, context)
+            response = await behaviour(request, context)
         except Exception as error:
             await _refuse(context, error, method)
+        finally:
+            metrics.CALL_SECONDS.observe(time.perf_counter() - started, method)
+        metrics.CALLS.add(method, _OK)
+        return response
 
     return guarded
 
@@ -135,6 +144,7 @@ def _many(
                 yield response
         except Exception as error:
             await _refuse(context, error, method)
+        metrics.CALLS.add(method, _OK)
 
     return guarded
 
@@ -152,7 +162,7 @@ async def _refuse(context: Context, error: Exception, method: str) -> NoReturn:
     if not isinstance(error, CallError):
         log.error("An unforeseen error in %s.", method, exc_info=error)
         error = _UNFORESEEN
-    await context.abort(error.code, error.message, ((_DETAILS, error.details()),))
+    await _abort(context, method, error.code, error.message, error.details())
 
 
 async def _pass_on(context: Context, error: grpc.aio.AioRpcError, method: str) -> NoReturn:
@@ -160,7 +170,12 @@ async def _pass_on(context: Context, error: grpc.aio.AioRpcError, method: str) -
     metadata = error.trailing_metadata()
     details = metadata.get(_DETAILS) if metadata is not None else None
     if details is not None:
-        await context.abort(error.code(), error.details() or "", ((_DETAILS, details),))
+        await _abort(context, method, error.code(), error.details() or "", details)
     log.warning("A call behind %s failed: %s.", method, error.code().name)
     ours = _AWAY if error.code() is grpc.StatusCode.UNAVAILABLE else _UNFORESEEN
-    await context.abort(ours.code, ours.message, ((_DETAILS, ours.details()),))
+    await _abort(context, method, ours.code, ours.message, ours.details())
+
+
+async def _abort(context: Context, method: str, code: grpc.StatusCode, message: str, details: str | bytes) -> NoReturn:
+    metrics.CALLS.add(method, code.name)
+    await context.abort(code, message, ((_DETAILS, details),))

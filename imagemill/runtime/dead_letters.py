@@ -11,7 +11,10 @@ from imagemill import codec
 from imagemill.domain.items import UNDELIVERABLE, ItemEvent, State
 from imagemill.ports.broker import Broker, Delivery, Queue
 from imagemill.ports.unavailable import PartUnavailable
-from imagemill.runtime.stage import Job
+from imagemill.runtime import metrics
+from imagemill.runtime.in_hand import Job
+from imagemill.runtime.markers import marker_in
+from imagemill.strikes import Point, strike
 from imagemill.v1 import messages_pb2
 
 log = logging.getLogger(__name__)
@@ -42,7 +45,10 @@ class DeadLetters:
         while True:
             try:
                 await self._deal(letter.body)
+                strike(Point.DEAD_LETTER_SETTLED)
                 await letter.ack()
+                strike(Point.DEAD_LETTER_ACKNOWLEDGED)
+                metrics.DEAD_LETTERS.add(self._queue, "again")
                 log.warning("A dead letter of %s was taken up again.", self._queue, extra={"action": "dead_letter"})
                 return
             except PartUnavailable as error:
@@ -57,6 +63,8 @@ class DeadLetters:
                     extra={"action": "dead_letter_buried"},
                 )
                 await letter.reject()
+                strike(Point.DEAD_LETTER_ACKNOWLEDGED)
+                metrics.DEAD_LETTERS.add(self._queue, "buried")
                 return
 
 
@@ -69,8 +77,11 @@ def resubmit(broker: Broker, decode: Callable[[bytes], Sequence[Job]]) -> Callab
     async def deal(body: bytes) -> None:
         events = [codec.event_message(_again(job)) for job in decode(body)]
         if not events:
+            if marker_in(body) is not None:
+                return  # what it was to follow is followed by the next one
             raise ValueError("a message without a job")
         await broker.publish(Queue.EVENTS, [messages_pb2.ItemEvents(events=events).SerializeToString()])
+        strike(Point.DEAD_LETTER_SETTLED)
 
     return deal
 

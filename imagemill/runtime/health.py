@@ -17,6 +17,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from imagemill.ports.unavailable import PartUnavailable
+from imagemill.runtime import metrics
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Parts:
     def __init__(self) -> None:
         self._checks: dict[str, Check] = {}
         self._away: dict[str, str] = {}
+        self._opening: set[str] = set()
         self._added = asyncio.Event()
 
     def need(self, name: str, check: Check) -> None:
@@ -61,6 +63,7 @@ class Parts:
 
         None when `stop` is set before that.
         """
+        self._opening.add(name)
         while not stop.is_set():
             try:
                 part = open_part()
@@ -72,6 +75,7 @@ class Parts:
                     async with asyncio.timeout(LOOK_S):
                         await stop.wait()
             else:
+                self._opening.remove(name)
                 self.need(name, opened.check)
                 return opened
         return None
@@ -85,7 +89,7 @@ class Parts:
             self._added.clear()
             looked_at = dict(self._checks)
             await asyncio.gather(*(self._look(name, check) for name, check in looked_at.items()))
-            await tell(bool(looked_at) and looked_at == self._checks and not self._away)
+            await tell(bool(looked_at) and looked_at == self._checks and not self._away and not self._opening)
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._added.wait()
@@ -101,6 +105,7 @@ class Parts:
         except Exception as error:  # a fault of ours must not pass for a part that is there
             self._is_away(name, f"it can't be asked ({type(error).__name__})")
         else:
+            metrics.PART_UP.set(1, name)
             if self._away.pop(name, None) is not None:
                 rest = f"; still missing: {', '.join(self._away)}" if self._away else ""
                 log.info("%s is there%s.", _begun(name), rest, extra={"action": "part_back"})
@@ -109,6 +114,7 @@ class Parts:
         if self._away.get(name) != why:
             log.warning("NOT_SERVING: %s is away: %s.", name, why, extra={"action": "part_away"})
         self._away[name] = why
+        metrics.PART_UP.set(0, name)
 
 
 def service_answers(channel: grpc.aio.Channel, target: str, service: str) -> Check:

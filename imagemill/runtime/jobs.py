@@ -13,7 +13,7 @@ from imagemill import codec
 from imagemill.domain.failures import Failure
 from imagemill.domain.items import SUSPECT_CLAIMS, Facts, Original, Timings
 from imagemill.domain.recipe import Recipe
-from imagemill.runtime.stage import Job
+from imagemill.runtime.in_hand import Job
 from imagemill.v1 import messages_pb2
 from imagemill.v1 import storage_service_pb2 as inner
 
@@ -50,6 +50,8 @@ class DownloadJob:
     keep_original: bool
     claim: int = 1
     keep_undecodable: bool = False
+    priority: int = 1
+    """The batch's: those that wait for their turn at once take turns by it."""
 
     @property
     def facts(self) -> Facts:
@@ -108,6 +110,7 @@ def decode_downloads(body: bytes) -> list[DownloadJob]:
             message.keep_originals,
             job.claim,
             message.keep_undecodable,
+            max(message.priority, 1),
         )
         for job in message.jobs
     ]
@@ -181,8 +184,8 @@ def ask_wanted(storage: StorageServiceAsyncStub, kind: type[JobT]) -> Callable[[
     async def wanted(jobs: Sequence[JobT]) -> list[JobT]:
         if not jobs:
             return []
-        asked = [inner.ItemAttempt(index=job.index, attempt=job.attempt) for job in jobs]
-        request = inner.FilterWantedRequest(batch_id=jobs[0].batch_id, items=asked)
+        asked = [inner.ItemAttempt(index=job.index, attempt=job.attempt, claim=job.claim) for job in jobs]
+        request = inner.FilterWantedRequest(batch_id=jobs[0].batch_id, items=asked, for_download=kind is DownloadJob)
         indexes = set((await storage.FilterWanted(request, timeout=ASK_S)).indexes)
         return [job for job in jobs if job.index in indexes]
 

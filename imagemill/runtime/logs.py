@@ -12,6 +12,8 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imagemill.runtime import traces
+
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
@@ -22,28 +24,50 @@ OURS = ("imagemill", "gateway", "downloader_svc", "processor_svc", "storage_svc"
 """The loggers that may tell more than INFO: those of libraries would drown them."""
 
 _TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+_EXTRA = ("action", "batch", "item")
+"""What records may carry beside their text, for programs."""
 _LOGGER = logging.getLogger(__name__)
 _outlets: list[logging.Handler] = []
 """What the log goes to, as far as it was started here."""
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: `time` (UTC), `level`, `logger`, `message`; `action` and `traceback` where there are."""
+    """One JSON object a line: `time` (UTC), `level`, `logger`, `message`.
+
+    Where there are such: `action`, `batch`, `item`, `trace_id`, `traceback`.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        line = {
+        line: dict[str, object] = {
             "time": f"{seconds}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if action := getattr(record, "action", ""):
-            line["action"] = action
+        line |= {name: value for name in _EXTRA if (value := getattr(record, name, "")) != ""}
+        if trace_id := _trace_id(record):
+            line["trace_id"] = trace_id
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
+
+
+class TextLines(logging.Formatter):
+    """A line for people, with the id of the trace it belongs to where there is one."""
+
+    def __init__(self) -> None:
+        super().__init__(_TEXT)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the library's name for it
+        """Return the line, without a traceback."""
+        trace_id = _trace_id(record)
+        return super().formatMessage(record) + (f" trace_id={trace_id}" if trace_id else "")
+
+
+def _trace_id(record: logging.LogRecord) -> str:
+    return getattr(record, "trace_id", "") or traces.present_id()
 
 
 class Seldom:
@@ -73,7 +97,7 @@ def start_logging(path: Path | None, *, to_stderr: bool, level: str = "info", fo
         handlers.append(RotatingFileHandler(path, maxBytes=LARGEST_LOG, backupCount=1, encoding="utf-8"))
     if to_stderr:
         handlers.append(logging.StreamHandler(sys.stderr))
-    formatter = JsonLines() if form == "json" else logging.Formatter(_TEXT)
+    formatter = JsonLines() if form == "json" else TextLines()
     for handler in handlers:
         handler.setFormatter(formatter)
     logging.basicConfig(handlers=handlers, force=True)

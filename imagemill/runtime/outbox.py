@@ -16,6 +16,7 @@ from imagemill import codec
 from imagemill.domain.failures import PipelineError
 from imagemill.domain.items import ItemEvent, reduce_events
 from imagemill.ports.broker import Broker, BrokerUnavailable, Queue
+from imagemill.strikes import Point, strike
 from imagemill.v1 import messages_pb2
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class Outbox(Generic[NextT]):
         self._encode_next = encode_next
         self._settle = settle
         self._entries: list[_Entry[NextT]] = []
+        self._onward: list[tuple[bytes, Callable[[], Awaitable[None]]]] = []
         self._advisory: dict[tuple[str, int], tuple[float, ItemEvent]] = {}
         self._came = asyncio.Event()
         self._full = asyncio.Event()
@@ -94,6 +96,11 @@ class Outbox(Generic[NextT]):
     def tell(self, event: ItemEvent, done: Callable[[], Awaitable[None]]) -> None:
         """Publish an event."""
         self._add(event.key, _Entry(event, None, (), "", done, None))
+
+    def forward(self, body: bytes, done: Callable[[], Awaitable[None]]) -> None:
+        """Send a message on as it is, to the next stage or among the events, behind whatever is told before."""
+        self._onward.append((body, done))
+        self._came.set()
 
     async def publish(self, event: ItemEvent) -> None:
         """Publish an event and wait until it is out."""
@@ -169,21 +176,30 @@ class Outbox(Generic[NextT]):
 
     async def _publish_group(self) -> None:
         entries = [*self._due_advisories(), *self._entries]
-        self._entries = []
+        onward, self._entries, self._onward = self._onward, [], []
         self._came.clear()
         self._full.clear()
         self._set_timer()
-        if not entries:
-            return
+        if entries:
+            await self._publish_entries(entries)
+        for body, done in onward:
+            await self._publish(self._next_queue or Queue.EVENTS, [body], "")
+            strike(Point.EVENTS_PUBLISHED)
+            await done()
+            strike(Point.OUTCOME_TOLD)
+
+    async def _publish_entries(self, entries: Sequence[_Entry[NextT]]) -> None:
         await self._settle_group(entries)
         await self._publish_next_jobs(entries)
         events = reduce_events(entry.event for entry in entries if entry.event is not None).values()
         if events:
             body = messages_pb2.ItemEvents(events=[codec.event_message(event) for event in events])
             await self._publish(Queue.EVENTS, [body.SerializeToString()], "")
+            strike(Point.EVENTS_PUBLISHED)
         for entry in entries:
             if entry.done is not None:
                 await entry.done()
+                strike(Point.OUTCOME_TOLD)
 
     async def _publish_next_jobs(self, entries: Sequence[_Entry[NextT]]) -> None:
         if self._next_queue is None or self._encode_next is None:
@@ -194,6 +210,7 @@ class Outbox(Generic[NextT]):
                 by_trace[entry.trace].append(entry.next_job)
         for trace, next_jobs in by_trace.items():
             await self._publish(self._next_queue, self._encode_next(next_jobs), trace)
+            strike(Point.NEXT_JOBS_PUBLISHED)
 
     def _due_advisories(self) -> list[_Entry[NextT]]:
         now = asyncio.get_running_loop().time()
@@ -206,6 +223,7 @@ class Outbox(Generic[NextT]):
             return
         try:
             await self._settle(keys)
+            strike(Point.GROUP_DURABLE)
         except PipelineError as error:
             for entry in entries:
                 if entry.keys and entry.failed is not None:

@@ -15,9 +15,11 @@ from typing import TypeVar
 
 from imagemill import __version__
 from imagemill.ports.unavailable import UrlUnusable
+from imagemill.runtime.exposition import MetricsUnexposed, exposed
 from imagemill.runtime.logs import set_level, start_logging
 from imagemill.runtime.memory import share_arenas
 from imagemill.runtime.serving import AddressTaken
+from imagemill.runtime.traces import TracesUnsent, traced
 from imagemill.settings.groups import Logging
 from imagemill.settings.live import LiveSettings
 from imagemill.settings.loading import Sources, load
@@ -70,8 +72,14 @@ def run(name: str, group: type[GroupT], work: Work[GroupT], sources: Sources | N
     gc.enable()
     log.info("%s %s starts.", name, __version__, extra={"action": "process_starts"})
     try:
-        with settings.values.followed_by(lambda changed: set_level(changed.log_level)):
+        with (
+            settings.values.followed_by(lambda changed: set_level(changed.log_level)),
+            exposed(told.metrics_listen, [name.split()[-1]]),
+            traced(told.trace_sample, name.split()[-1]),
+        ):
             asyncio.run(_until_stopped(work, settings))
+    except (MetricsUnexposed, TracesUnsent) as error:
+        raise SettingsError([str(error)]) from error
     except AddressTaken as error:
         raise SettingsError([f"{error}; something else may listen there. Set IMAGEMILL_LISTEN to another."]) from error
     except UrlUnusable as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import grpc
@@ -12,6 +12,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from imagemill.runtime.calls import KeepExceptionsIn
 from imagemill.runtime.health import Parts
+from imagemill.runtime.late_services import LateServices
 from imagemill.v1.settings_service_pb2_grpc import SettingsServiceServicer, add_SettingsServiceServicer_to_server
 
 LARGEST_MESSAGE = 8 << 20
@@ -23,12 +24,23 @@ _OPTIONS = (
     ("grpc.so_reuseport", 0),
 )
 
+CONNECTION_AGE_S = 300
+"""How long a server takes new calls on a connection, in seconds; whoever has more then looks the name up anew, and so
+finds replicas that were added. Calls under way go on on the old one."""
+
 _RECONNECTING = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1000),
     ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.dns_min_time_between_resolutions_ms", 1000),
 )
-"""gRPC's own pauses grow to two minutes."""
+"""gRPC's own pauses grow to two minutes, and a service that moves is looked up once in half a minute."""
+
+_ALL_ADDRESSES = (("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),)
+"""Calls take turns among all addresses of a name; by default one address gets them all."""
+
+ALIVE = "imagemill.alive"
+"""What the health service says of the process itself: it serves as long as it can answer, whatever part is away."""
 
 HANG_UP_S = 0.5
 """How long running calls are given when a server stops, in seconds."""
@@ -69,6 +81,34 @@ class Serving:
 
         return serve_grpc(listen, (*names, SETTINGS), register_all, reflection=self.reflection, parts=self.parts)
 
+    @asynccontextmanager
+    async def begun(self, listen: str, names: tuple[str, ...]) -> AsyncIterator[Serving]:
+        """Serve already, while the parts that the services `names` need are being opened.
+
+        To open what it gives registers them; closing that stops the server. Raises `AddressTaken`.
+        """
+        late = LateServices(names)
+        async with AsyncExitStack() as server:
+            port = await server.enter_async_context(self.open(listen, names, late.stand_in))
+            yield _Begun(late=late, port=port, server=server)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Begun(Serving):
+    """A server that runs already, wherever it listens."""
+
+    late: LateServices
+    port: int
+    server: AsyncExitStack
+
+    @asynccontextmanager
+    async def open(
+        self, listen: str, names: tuple[str, ...] = (), register: Register = lambda server: None
+    ) -> AsyncIterator[int]:
+        self.late.come(register)
+        async with self.server:
+            yield self.port
+
 
 @asynccontextmanager
 async def serve_grpc(
@@ -77,9 +117,11 @@ async def serve_grpc(
     """Serve on `listen` until the context ends; yields the port (0 for a unix socket).
 
     `names` are the fully qualified services that report SERVING on the health service, while all `parts` are there;
-    with `reflection`, generic clients can ask the server for their descriptions. Raises `AddressTaken`.
+    `ALIVE` always does. With `reflection`, generic clients can ask the server for their descriptions. Raises
+    `AddressTaken`.
     """
-    server = grpc.aio.server(interceptors=(KeepExceptionsIn(),), options=_OPTIONS)
+    age = ("grpc.max_connection_age_ms", int(CONNECTION_AGE_S * 1000))
+    server = grpc.aio.server(interceptors=(KeepExceptionsIn(),), options=(*_OPTIONS, age))
     register(server)
     state = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(state, server)
@@ -95,6 +137,7 @@ async def serve_grpc(
         for name in ("", *names):
             await state.set(name, status)
 
+    await state.set(ALIVE, health_pb2.HealthCheckResponse.SERVING)
     await report(parts is None)
     await server.start()
     watching = asyncio.create_task(parts.watch(report), name="health") if parts is not None else None
@@ -117,5 +160,8 @@ def _describe(server: grpc.aio.Server, names: tuple[str, ...]) -> None:
 
 
 def dial(target: str) -> grpc.aio.Channel:
-    """A channel to a service of the mill; one that was away for long is found within a second or two of its return."""
-    return grpc.aio.insecure_channel(target, options=(*_OPTIONS, *_RECONNECTING))
+    """A channel to a service of the mill; one that was away for long is found within a second or two of its return.
+
+    Where the name in `target` has several addresses, calls take turns among those that answer.
+    """
+    return grpc.aio.insecure_channel(target, options=(*_OPTIONS, *_RECONNECTING, *_ALL_ADDRESSES))

@@ -13,20 +13,22 @@ _SECRET_PARAMETER = re.compile(r"pass|secret|token|key|sig|credential", re.IGNOR
 
 @dataclass(frozen=True, repr=False)
 class Target:
-    """A gRPC address: `host:port`, `[ipv6]:port` or `unix:path`."""
+    """An address: `host:port`, `[ipv6]:port` or, for gRPC, `unix:path`."""
 
     lowest_port: int = 1
     """0 where the system may choose."""
+    sockets: bool = True
+    """Whether it may be a Unix socket."""
 
     @property
     def allowed(self) -> str:
-        """The three forms."""
-        return "host:port, [IPv6 address]:port or unix:/path"
+        """The forms."""
+        return "host:port, [IPv6 address]:port or unix:/path" if self.sockets else "host:port or [IPv6 address]:port"
 
     def read(self, given: object) -> str:
         """Read an address; a name in it is not looked up."""
         text = given if isinstance(given, str) else ""
-        if text.startswith("unix:") and len(text) > len("unix:"):
+        if self.sockets and text.startswith("unix:") and len(text) > len("unix:"):
             return text
         match = _TARGET.fullmatch(text)
         if match is None or not self.lowest_port <= int(match["port"]) <= 65535:

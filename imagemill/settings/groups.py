@@ -38,7 +38,7 @@ ADDRESS_FIXED = "it is where others find this process"
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
 class Logging:
-    """The log of a process."""
+    """How a process is looked into: its log, its metrics, its traces."""
 
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         Choice(("debug", "info", "warning", "error")),
@@ -62,6 +62,20 @@ class Logging:
         options=("--log-file",),
         example="mill.log",
         fixed_because="the log would be torn in two",
+    )
+    metrics_listen: str | None = setting(
+        Maybe(Target(0, sockets=False), "none", "no metrics"),
+        "Where Prometheus finds the metrics of this process, at /metrics; whoever reaches it can read them.",
+        default=None,
+        example="127.0.0.1:9464",
+        fixed_because=ADDRESS_FIXED,
+    )
+    trace_sample: float = setting(
+        Number(0, 1, "the share of items that are traced"),
+        "The share of items that are traced, the same for all services; OTEL_* variables say where traces go.",
+        default=0.0,
+        example="0.01",
+        fixed_because="what is begun would be traced in part",
     )
 
 

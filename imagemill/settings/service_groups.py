@@ -55,8 +55,8 @@ class _AskingStorage(Logging):
 @dataclass(frozen=True)
 class _OnBlobs(Logging):
     blob_url: str = setting(
-        Url(("file",), "file:///var/lib/imagemill"),
-        "The store of pictures, which all workers share.",
+        Url(("file", "s3", "gs", "az"), "file:///var/lib/imagemill or s3://bucket/prefix"),
+        "The store of pictures, which all workers share: a folder or an object store.",
         secret=True,
         fixed_because=_PARTS,
     )
@@ -130,8 +130,8 @@ class Storage(OnDatabase, _OnBlobs, OnBroker):
 
     listen: str = _listen("Where the service listens.", "127.0.0.1:50052")
     lease_s: float = setting(
-        Number(5, 3600, "seconds for which a claim holds"),
-        "Seconds for which claimed work holds without a sign of life: twice the longest a download may take.",
+        Number(2, 3600, "seconds for which a claim holds"),
+        "Seconds without a sign of life after which claimed work is looked for: twice the longest a download may take.",
         default=60.0,
         example="120",
         fixed_because="it is built into the claims that are out",

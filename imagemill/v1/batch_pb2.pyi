@@ -514,6 +514,7 @@ class Render(_message.Message):
     WIDTH_FIELD_NUMBER: _builtins.int
     HEIGHT_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
     variant: _builtins.str
     """The variant's name."""
     key: _builtins.str
@@ -526,6 +527,10 @@ class Render(_message.Message):
     """The picture's height in pixels."""
     size_bytes: _builtins.int
     """The picture's size."""
+    url: _builtins.str
+    """Where the picture can be had, in an answer that was asked for links: an http or https URL of an object store, or a
+    file URL, for whoever sees the mill's folder at the same path.
+    """
     def __init__(
         self,
         *,
@@ -535,10 +540,11 @@ class Render(_message.Message):
         width: _builtins.int = ...,
         height: _builtins.int = ...,
         size_bytes: _builtins.int = ...,
+        url: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "height", b"height", "key", b"key", "size_bytes", b"size_bytes", "variant", b"variant", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "height", b"height", "key", b"key", "size_bytes", b"size_bytes", "url", b"url", "variant", b"variant", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -381,6 +381,7 @@ class ListItemsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STATES_FIELD_NUMBER: _builtins.int
     ERROR_CODES_FIELD_NUMBER: _builtins.int
+    LINK_LIFETIME_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """The batch's name, `batches/{batch}`."""
     page_size: _builtins.int
@@ -395,6 +396,12 @@ class ListItemsRequest(_message.Message):
     def error_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only items that failed with one of these codes; all when empty."""
 
+    @_builtins.property
+    def link_lifetime(self) -> _duration_pb2.Duration:
+        """Fills `url` of the renders: links that give the pictures to whoever has them, for so long; 1 second to 7 days. No
+        links when absent. Temporary credentials of the mill end its links when they end themselves.
+        """
+
     def __init__(
         self,
         *,
@@ -403,10 +410,11 @@ class ListItemsRequest(_message.Message):
         page_token: _builtins.str = ...,
         states: _abc.Iterable[_batch_pb2.Item.State.ValueType] | None = ...,
         error_codes: _abc.Iterable[_builtins.str] | None = ...,
+        link_lifetime: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["link_lifetime", b"link_lifetime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_codes", b"error_codes", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_codes", b"error_codes", "link_lifetime", b"link_lifetime", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

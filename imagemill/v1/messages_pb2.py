@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from imagemill.v1 import batch_pb2 as imagemill_dot_v1_dot_batch__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bimagemill/v1/messages.proto\x12\x0cimagemill.v1\x1a\x18imagemill/v1/batch.proto\"\x8b\x01\n\x0c\x44ownloadJobs\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x0e\n\x06recipe\x18\x02 \x01(\t\x12\x16\n\x0ekeep_originals\x18\x03 \x01(\x08\x12\'\n\x04jobs\x18\x04 \x03(\x0b\x32\x19.imagemill.v1.DownloadJob\x12\x18\n\x10keep_undecodable\x18\x05 \x01(\x08\"L\n\x0b\x44ownloadJob\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\r\n\x05\x63laim\x18\x03 \x01(\x05\x12\x0e\n\x06source\x18\x04 \x01(\t\"q\n\x0bProcessJobs\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x0e\n\x06recipe\x18\x02 \x01(\t\x12&\n\x04jobs\x18\x03 \x03(\x0b\x32\x18.imagemill.v1.ProcessJob\x12\x18\n\x10keep_undecodable\x18\x04 \x01(\x08\"\xb8\x01\n\nProcessJob\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\r\n\x05\x63laim\x18\x03 \x01(\x05\x12\x14\n\x0coriginal_ref\x18\x04 \x01(\t\x12(\n\x08original\x18\x05 \x01(\x0b\x32\x16.imagemill.v1.Original\x12\x13\n\x0b\x64ownload_ms\x18\x06 \x01(\x01\x12&\n\x07refusal\x18\x07 \x01(\x0b\x32\x15.imagemill.v1.Failure\"5\n\nItemEvents\x12\'\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.imagemill.v1.ItemEvent\"\xb0\x02\n\tItemEvent\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12\'\n\x05state\x18\x04 \x01(\x0e\x32\x18.imagemill.v1.Item.State\x12&\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x15.imagemill.v1.Failure\x12\x0f\n\x07\x64\x65lay_s\x18\x06 \x01(\x01\x12\x16\n\x0eoutside_budget\x18\x07 \x01(\x08\x12(\n\x08original\x18\x08 \x01(\x0b\x32\x16.imagemill.v1.Original\x12%\n\x07renders\x18\t \x03(\x0b\x32\x14.imagemill.v1.Render\x12&\n\x07timings\x18\n \x01(\x0b\x32\x15.imagemill.v1.Timingsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bimagemill/v1/messages.proto\x12\x0cimagemill.v1\x1a\x18imagemill/v1/batch.proto\"\x9d\x01\n\x0c\x44ownloadJobs\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x0e\n\x06recipe\x18\x02 \x01(\t\x12\x16\n\x0ekeep_originals\x18\x03 \x01(\x08\x12\'\n\x04jobs\x18\x04 \x03(\x0b\x32\x19.imagemill.v1.DownloadJob\x12\x18\n\x10keep_undecodable\x18\x05 \x01(\x08\x12\x10\n\x08priority\x18\x06 \x01(\x05\"L\n\x0b\x44ownloadJob\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\r\n\x05\x63laim\x18\x03 \x01(\x05\x12\x0e\n\x06source\x18\x04 \x01(\t\"q\n\x0bProcessJobs\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x0e\n\x06recipe\x18\x02 \x01(\t\x12&\n\x04jobs\x18\x03 \x03(\x0b\x32\x18.imagemill.v1.ProcessJob\x12\x18\n\x10keep_undecodable\x18\x04 \x01(\x08\"\xb8\x01\n\nProcessJob\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\r\n\x05\x63laim\x18\x03 \x01(\x05\x12\x14\n\x0coriginal_ref\x18\x04 \x01(\t\x12(\n\x08original\x18\x05 \x01(\x0b\x32\x16.imagemill.v1.Original\x12\x13\n\x0b\x64ownload_ms\x18\x06 \x01(\x01\x12&\n\x07refusal\x18\x07 \x01(\x0b\x32\x15.imagemill.v1.Failure\".\n\x06Marker\x12\x0e\n\x05\x65poch\x18\xe9\x07 \x01(\t\x12\x14\n\x0bheard_until\x18\xea\x07 \x01(\x01\"5\n\nItemEvents\x12\'\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.imagemill.v1.ItemEvent\"\xb0\x02\n\tItemEvent\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12\'\n\x05state\x18\x04 \x01(\x0e\x32\x18.imagemill.v1.Item.State\x12&\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x15.imagemill.v1.Failure\x12\x0f\n\x07\x64\x65lay_s\x18\x06 \x01(\x01\x12\x16\n\x0eoutside_budget\x18\x07 \x01(\x08\x12(\n\x08original\x18\x08 \x01(\x0b\x32\x16.imagemill.v1.Original\x12%\n\x07renders\x18\t \x03(\x0b\x32\x14.imagemill.v1.Render\x12&\n\x07timings\x18\n \x01(\x0b\x32\x15.imagemill.v1.Timingsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,15 +33,17 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'imagemill.v1.messages_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DOWNLOADJOBS']._serialized_start=72
-  _globals['_DOWNLOADJOBS']._serialized_end=211
-  _globals['_DOWNLOADJOB']._serialized_start=213
-  _globals['_DOWNLOADJOB']._serialized_end=289
-  _globals['_PROCESSJOBS']._serialized_start=291
-  _globals['_PROCESSJOBS']._serialized_end=404
-  _globals['_PROCESSJOB']._serialized_start=407
-  _globals['_PROCESSJOB']._serialized_end=591
-  _globals['_ITEMEVENTS']._serialized_start=593
-  _globals['_ITEMEVENTS']._serialized_end=646
-  _globals['_ITEMEVENT']._serialized_start=649
-  _globals['_ITEMEVENT']._serialized_end=953
+  _globals['_DOWNLOADJOBS']._serialized_end=229
+  _globals['_DOWNLOADJOB']._serialized_start=231
+  _globals['_DOWNLOADJOB']._serialized_end=307
+  _globals['_PROCESSJOBS']._serialized_start=309
+  _globals['_PROCESSJOBS']._serialized_end=422
+  _globals['_PROCESSJOB']._serialized_start=425
+  _globals['_PROCESSJOB']._serialized_end=609
+  _globals['_MARKER']._serialized_start=611
+  _globals['_MARKER']._serialized_end=657
+  _globals['_ITEMEVENTS']._serialized_start=659
+  _globals['_ITEMEVENTS']._serialized_end=712
+  _globals['_ITEMEVENT']._serialized_start=715
+  _globals['_ITEMEVENT']._serialized_end=1019
 # @@protoc_insertion_point(module_scope)

@@ -30,6 +30,7 @@ class DownloadJobs(_message.Message):
     KEEP_ORIGINALS_FIELD_NUMBER: _builtins.int
     JOBS_FIELD_NUMBER: _builtins.int
     KEEP_UNDECODABLE_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.str
     """The batch's id."""
     recipe: _builtins.str
@@ -38,6 +39,8 @@ class DownloadJobs(_message.Message):
     """Whether the original is kept after rendering."""
     keep_undecodable: _builtins.bool
     """Whether bytes that can't be decoded are put aside."""
+    priority: _builtins.int
+    """The batch's priority, by which batches take turns."""
     @_builtins.property
     def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___DownloadJob]:
         """The jobs."""
@@ -50,10 +53,11 @@ class DownloadJobs(_message.Message):
         keep_originals: _builtins.bool = ...,
         jobs: _abc.Iterable[Global___DownloadJob] | None = ...,
         keep_undecodable: _builtins.bool = ...,
+        priority: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "jobs", b"jobs", "keep_originals", b"keep_originals", "keep_undecodable", b"keep_undecodable", "recipe", b"recipe"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "jobs", b"jobs", "keep_originals", b"keep_originals", "keep_undecodable", b"keep_undecodable", "priority", b"priority", "recipe", b"recipe"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -178,6 +182,35 @@ class ProcessJob(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ProcessJob: _TypeAlias = ProcessJob  # noqa: Y015
+
+@_typing.final
+class Marker(_message.Message):
+    """Follows jobs on their way through the queues; it arrives on `imagemill.events` when whatever was published before it
+    has been taken up. Its fields have numbers that no other message on these queues uses: read as one of those, it is an
+    empty one.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPOCH_FIELD_NUMBER: _builtins.int
+    HEARD_UNTIL_FIELD_NUMBER: _builtins.int
+    epoch: _builtins.str
+    """The life of the queues in which it was sent."""
+    heard_until: _builtins.float
+    """It was sent for items that were last heard of by then, in seconds since 1970-01-01."""
+    def __init__(
+        self,
+        *,
+        epoch: _builtins.str = ...,
+        heard_until: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "heard_until", b"heard_until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Marker: _TypeAlias = Marker  # noqa: Y015
 
 @_typing.final
 class ItemEvents(_message.Message):

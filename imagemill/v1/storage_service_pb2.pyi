@@ -29,8 +29,11 @@ class OpenBatchRequest(_message.Message):
 
     SPEC_FIELD_NUMBER: _builtins.int
     RECIPE_FIELD_NUMBER: _builtins.int
+    TRACE_FIELD_NUMBER: _builtins.int
     recipe: _builtins.str
     """The recipe as canonical JSON."""
+    trace: _builtins.str
+    """The W3C traceparent of the call that opens the batch; empty when it is not traced."""
     @_builtins.property
     def spec(self) -> _batch_service_pb2.BatchSpec:
         """What the batch is to be; the batch id is chosen."""
@@ -40,10 +43,11 @@ class OpenBatchRequest(_message.Message):
         *,
         spec: _batch_service_pb2.BatchSpec | None = ...,
         recipe: _builtins.str = ...,
+        trace: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["recipe", b"recipe", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recipe", b"recipe", "spec", b"spec", "trace", b"trace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -217,6 +221,8 @@ class ClaimItemsRequest(_message.Message):
     WINDOW_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     WAIT_FIELD_NUMBER: _builtins.int
+    BACKLOG_FIELD_NUMBER: _builtins.int
+    HELD_ONLY_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     """Identifies the claim: repeated, it returns the same items."""
     max_items: _builtins.int
@@ -225,6 +231,12 @@ class ClaimItemsRequest(_message.Message):
     """At most this many items in flight over all batches."""
     epoch: _builtins.str
     """The epoch of the work queues: items claimed in another one are in flight no more."""
+    backlog: _builtins.int
+    """At most this many items downloaded and not rendered yet, over all batches; 0 stands for no limit. A batch that has
+    next to nothing in flight gets a first portion beyond this and the window.
+    """
+    held_only: _builtins.bool
+    """Whether to return only what the token holds already, for longer: nothing is claimed, and nothing waited for."""
     @_builtins.property
     def wait(self) -> _duration_pb2.Duration:
         """How long to wait for due items before answering with none."""
@@ -237,10 +249,12 @@ class ClaimItemsRequest(_message.Message):
         window: _builtins.int = ...,
         epoch: _builtins.str = ...,
         wait: _duration_pb2.Duration | None = ...,
+        backlog: _builtins.int = ...,
+        held_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "max_items", b"max_items", "token", b"token", "wait", b"wait", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backlog", b"backlog", "epoch", b"epoch", "held_only", b"held_only", "max_items", b"max_items", "token", b"token", "wait", b"wait", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -282,6 +296,9 @@ class BatchClaim(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     KEEP_UNDECODABLE_FIELD_NUMBER: _builtins.int
     IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    DEPARTED_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    TRACE_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.str
     """The batch's id."""
     recipe: _builtins.str
@@ -292,6 +309,12 @@ class BatchClaim(_message.Message):
     """Whether bytes that can't be decoded are put aside."""
     in_flight: _builtins.int
     """How many items of the batch are in flight, these included."""
+    departed: _builtins.int
+    """How often, since the batch began, one of its items has left the queues: final, or to be tried again."""
+    priority: _builtins.int
+    """The batch's priority."""
+    trace: _builtins.str
+    """The W3C traceparent of the call that opened the batch; empty when it is not traced."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClaimedItem]:
         """The items."""
@@ -305,10 +328,13 @@ class BatchClaim(_message.Message):
         items: _abc.Iterable[Global___ClaimedItem] | None = ...,
         keep_undecodable: _builtins.bool = ...,
         in_flight: _builtins.int = ...,
+        departed: _builtins.int = ...,
+        priority: _builtins.int = ...,
+        trace: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "in_flight", b"in_flight", "items", b"items", "keep_originals", b"keep_originals", "keep_undecodable", b"keep_undecodable", "recipe", b"recipe"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "departed", b"departed", "in_flight", b"in_flight", "items", b"items", "keep_originals", b"keep_originals", "keep_undecodable", b"keep_undecodable", "priority", b"priority", "recipe", b"recipe", "trace", b"trace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -449,8 +475,11 @@ class FilterWantedRequest(_message.Message):
 
     BATCH_ID_FIELD_NUMBER: _builtins.int
     ITEMS_FIELD_NUMBER: _builtins.int
+    FOR_DOWNLOAD_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.str
     """The batch's id."""
+    for_download: _builtins.bool
+    """Whether they are to be downloaded: those whose originals are stored durably are not wanted then."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ItemAttempt]:
         """The items asked about."""
@@ -460,10 +489,11 @@ class FilterWantedRequest(_message.Message):
         *,
         batch_id: _builtins.str = ...,
         items: _abc.Iterable[Global___ItemAttempt] | None = ...,
+        for_download: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "items", b"items"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "for_download", b"for_download", "items", b"items"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -477,19 +507,23 @@ class ItemAttempt(_message.Message):
 
     INDEX_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
+    CLAIM_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """The item's index."""
     attempt: _builtins.int
     """The attempt, counted from 0."""
+    claim: _builtins.int
+    """How often the item had been claimed in it; 0 when that is not known."""
     def __init__(
         self,
         *,
         index: _builtins.int = ...,
         attempt: _builtins.int = ...,
+        claim: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "index", b"index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "claim", b"claim", "index", b"index"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -504,7 +538,7 @@ class FilterWantedResponse(_message.Message):
     INDEXES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def indexes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The indexes that are still wanted in the attempt asked about."""
+        """The indexes that are still wanted in the attempt asked about, by nobody who claimed them later."""
 
     def __init__(
         self,

@@ -125,7 +125,7 @@ def test_a_list_comes_through_a_pipe_too(mill: ServingMill) -> None:
         (["submit", "http://127.0.0.1/a.jpg", "--start-at", "2"], "URLs on the command line have none"),
         (["submit", "http://127.0.0.1/a.jpg", "--recipe", "standart"], "Did you mean 'standard'?"),
         (["submit", "--bath-id", "x"], "Unknown option --bath-id"),
-        (["get", "done-2"], "There is no batch done-2; imagemill list shows those that there are."),
+        (["get", "done-2"], "There is no batch done-2; imagemill list --to "),
         (["get", "batches/done-2"], "There is no batch done-2"),
         (["get", "Done 1"], "'Done 1' is no batch's name"),
         (["pause", "done-1"], "COMPLETED"),

@@ -10,8 +10,10 @@ import aio_pika
 import pytest
 
 from imagemill.ports.broker import Queue
+from tests.support import pictures
 from tests.support.cluster import IMAGEMILL
 from tests.support.eventually import eventually_blocking
+from tests.support.picture_server import picture
 from tests.support.postgres_node import own_schema, run_apart
 from tests.support.processes import Ended, Program
 from tests.support.services_house import ServicesHouse
@@ -73,6 +75,46 @@ def test_a_mill_that_stands_is_looked_at_and_changed_while_it_runs(services: Ser
     settings = {each["name"]: each for each in map(json.loads, told.out.splitlines())}
     assert settings["downloads"]["value"] == "7"
     assert "***" in settings["broker_url"]["value"]
+
+
+def test_the_folder_of_a_batch_is_made_from_the_blob_store(
+    services: ServicesHouse, keeper: Keeper, tmp_path: Path
+) -> None:
+    urls = [services.server.route(f"/{n}.jpg", picture(pictures.jpeg(160 + n, 120))) for n in range(3)]
+    services.write_list([*urls, services.server.url("/gone.jpg")])
+    assert services.run().code == 1
+    to = ("--to", services.cluster.target)
+    out = tmp_path / "collected"
+
+    for _ in range(2):
+        ended = keeper.asks("collect", services.batch, "-o", str(out), *to)
+        assert (ended.code, ended.out) == (0, f"{services.batch}: 3 of 4 items succeeded.\nPictures: {out}\n")
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == {
+            path.name: path.read_bytes() for path in services.out.iterdir()
+        }
+
+    elsewhere = keeper.asks("collect", services.batch, "-o", str(out), *to, IMAGEMILL_BLOB_URL="file:///no/such/folder")
+    assert (elsewhere.code, "/no/such/folder" in elsewhere.err) == (2, True)
+    assert keeper.asks("collect", "no-such-batch", "-o", str(out), *to).code == 2
+    assert keeper.asks("collect", services.batch, "-o", str(out), "--to", "127.0.0.1:1").code == 3
+
+
+def test_a_service_says_whether_it_has_all_that_it_needs(services: ServicesHouse, keeper: Keeper) -> None:
+    gateway = services.cluster.target
+
+    well = keeper.asks("health", "--to", gateway)
+    of_one = keeper.asks("health", "--to", gateway, "--service", "imagemill.v1.BatchService")
+    of_another = keeper.asks("health", "--to", gateway, "--service", "imagemill.v1.StorageService")
+    away = keeper.asks("health", "--to", "127.0.0.1:1")
+    services.cluster.stop("storage-1")
+    services.cluster.programs["gateway-1"].wait_until(lambda: not services.cluster.serves("gateway-1"))
+    lacking = keeper.asks("health", "--to", gateway)
+
+    assert [(ended.code, ended.out) for ended in (well, of_one)] == [(0, "SERVING\n")] * 2
+    assert [(ended.code, ended.out) for ended in (of_another, away, lacking)] == [(1, "")] * 3
+    assert f"What answers at {gateway} is another service." in of_another.err
+    assert "Nothing answers at 127.0.0.1:1" in away.err
+    assert "lacks a part itself" in lacking.err
 
 
 def test_tables_are_made_once(postgres_server: str, tmp_path: Path) -> None:

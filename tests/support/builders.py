@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
+from imagemill.adapters.memory_broker import MemoryBroker
 from imagemill.domain.batches import Batch, BatchState
 from imagemill.domain.failures import Failure, FailureCode
 from imagemill.domain.items import Facts, Head, ItemEvent, ItemRow, Original, Render, State, Timings
@@ -16,6 +17,13 @@ GONE = Failure(FailureCode.SOURCE_NOT_FOUND, "The server says that there is no s
 BROKEN = Failure(FailureCode.CONTENT_TRUNCATED, "The picture ends too early.", 200)
 FAR_OFF = 1e9
 """A lease that no test outlives, in seconds since the epoch of the tests' own clock."""
+
+
+def queues_of(epoch: str) -> MemoryBroker:
+    """A broker that shows an epoch."""
+    broker = MemoryBroker()
+    broker.epoch = epoch
+    return broker
 
 
 def new_batch(

@@ -20,6 +20,7 @@ import grpc
 from aio_pika.exceptions import ChannelNotFoundEntity
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from imagemill import strikes
 from imagemill.adapters.blobs import LocalBlobs
 from imagemill.ports.broker import Queue
 from imagemill.wiring.records import migrate_records
@@ -50,7 +51,7 @@ class Cluster:
         self.past: list[Program] = []
         """Programs that have ended, or were made to."""
         self._told = {**SMALL, **told}
-        self._ports = dict(zip(self.members, _free_ports(len(self.members)), strict=True))
+        self._ports = dict(zip(self.members, free_ports(len(self.members)), strict=True))
 
     @property
     def target(self) -> str:
@@ -79,12 +80,13 @@ class Cluster:
         before, self._told = self._told, {**self._told, **told}
         return before != self._told
 
-    def start(self, *members: str) -> None:
-        """Start services, all of them if none is named, without waiting for them."""
+    def start(self, *members: str, strike: str = "") -> None:
+        """Start services, all of them if none is named, without waiting for them; with `strike` they die there."""
         for member in members or self.members:
             assert member not in self.programs, member
             command = [IMAGEMILL, member.rpartition("-")[0]]
-            self.programs[member] = Program(command, self.folder, environment=self.environment(member))
+            told = self.environment(member) | ({strikes.VARIABLE: strike} if strike else {})
+            self.programs[member] = Program(command, self.folder, environment=told)
 
     def until_serving(self, *members: str, timeout_s: float = START_S) -> None:
         """Wait until services, all that run if none is named, report SERVING."""
@@ -100,14 +102,19 @@ class Cluster:
                 return None
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
-    def kill(self, member: str) -> None:
+    def kill(self, member: str) -> Program:
         """End a service's first process on the spot, and see that everything it had started ends."""
+        self.programs[member].send(signal.SIGKILL)
+        return self.bury(member)
+
+    def bury(self, member: str) -> Program:
+        """See that a service was ended by SIGKILL, and that everything it had started ends."""
         program = self.programs.pop(member)
         self.past.append(program)
-        program.send(signal.SIGKILL)
         ended = program.ended(5.0)
         assert ended.code == -signal.SIGKILL, f"{member}: {ended.said}"
         eventually_blocking(lambda: not program.family(), timeout_s=5.0)
+        return program
 
     def stop(self, *members: str) -> None:
         """Ask services, all that run if none is named, to end in good order, and see that they do."""
@@ -159,13 +166,19 @@ class Cluster:
 
 @contextmanager
 def open_cluster(
-    folder: Path, broker_url: str, database_url: str, *, replicas: int = 1, told: Mapping[str, str] | None = None
+    folder: Path,
+    broker_url: str,
+    database_url: str,
+    *,
+    replicas: int = 1,
+    told: Mapping[str, str] | None = None,
+    kind: type[Cluster] = Cluster,
 ) -> Iterator[Cluster]:
     """Give a mill that is not started yet, with empty queues and tables of its own."""
     run_apart(empty_queues(broker_url))
     with own_schema(database_url) as schema:
         run_apart(migrate_records(schema))
-        cluster = Cluster(folder, broker_url, schema, replicas, told or {})
+        cluster = kind(folder, broker_url, schema, replicas, told or {})
         try:
             yield cluster
         finally:
@@ -185,7 +198,8 @@ async def empty_queues(url: str) -> None:
             await channel.close()
 
 
-def _free_ports(number: int) -> Sequence[int]:
+def free_ports(number: int) -> Sequence[int]:
+    """Ports of this machine that nobody listens on yet."""
     sockets = [socket.socket() for _ in range(number)]
     try:
         for each in sockets:

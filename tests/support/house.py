@@ -75,12 +75,14 @@ class House:
         stdin: bytes = b"",
         allow: str = "127.0.0.0/8",
         command: Sequence[str] = COMMAND,
+        environment: Mapping[str, str] | None = None,
     ) -> Program:
         """Start the mill on the list; it makes small pictures unless a recipe is among the options."""
         given = list(sources) if sources is not None else [str(self.list)]
         fixed = ["--out", str(out or self.out), "--allow-net", allow]
         recipe = [] if "--recipe" in options else ["--recipe", "dataset-256"]
-        program = Program([*command, "run", *given, *fixed, *recipe, *options], self.folder, stdin=stdin)
+        words = [*command, "run", *given, *fixed, *recipe, *options]
+        program = Program(words, self.folder, stdin=stdin, environment=environment)
         self.programs.append(program)
         return program
 

@@ -34,10 +34,9 @@ START_S = 60.0
 """How long the server may take to start, in seconds; it takes about a half, and longer after a kill."""
 PASSWORD = "s3cret:/@?#%"
 """One that a URL can't hold as it is."""
+_UNSYNCED = ("fsync=off", "full_page_writes=off")
+"""What a commit wrote survives the death of every process; that of the machine is not tested."""
 _SETTINGS = (
-    # What a commit wrote survives the death of every process; that of the machine is not tested.
-    "fsync=off",
-    "full_page_writes=off",
     "listen_addresses=127.0.0.1",
     "max_connections=200",
     "shared_buffers=64MB",
@@ -58,8 +57,8 @@ class ServerMissing(Exception):
 class PostgresNode:
     """A server at work, from its construction on; `destroy` ends it."""
 
-    def __init__(self) -> None:
-        """Start a server and wait until it takes connections.
+    def __init__(self, *, durable: bool = False) -> None:
+        """Start a server and wait until it takes connections; a `durable` one survives the death of the machine too.
 
         Raises:
             ServerMissing: there is no PostgreSQL on this machine.
@@ -70,6 +69,7 @@ class PostgresNode:
         # Not in a folder of pytest's: nobody but its owner may enter those, and PostgreSQL does not run as root.
         self._folder = Path(tempfile.mkdtemp(prefix="postgres-"))
         self._port = _free_port()
+        self._settings = _SETTINGS if durable else (*_UNSYNCED, *_SETTINGS)
         self._program: Program | None = None
         self._frozen: Sequence[psutil.Process] = ()
         try:
@@ -80,6 +80,11 @@ class PostgresNode:
             self.destroy()
             raise
 
+    @property
+    def pid(self) -> int:
+        """The id of its first process."""
+        return self._running().pid
+
     def url(self, database: str = "mill", *, create: bool = False) -> str:
         """Where a database is; with `create` it is made first, empty."""
         if create:
@@ -88,14 +93,14 @@ class PostgresNode:
 
     def start(self) -> None:
         """Start it, or start it again with the data it has."""
-        settings = [word for each in (*_SETTINGS, f"port={self._port}") for word in ("-c", each)]
+        settings = [word for each in (*self._settings, f"port={self._port}") for word in ("-c", each)]
         sockets = ["-c", f"unix_socket_directories={self._folder}"]
         command = [*_unprivileged(), self._postgres, "-D", str(self._folder / "data"), *settings, *sockets]
         self._program = Program(command, self._folder)
         self._program.wait_until(self._takes_connections, START_S)
 
-    def kill(self) -> None:
-        """End all its processes as a power cut would, and see that they are dead."""
+    def kill(self) -> int:
+        """End all its processes as a power cut would, and see that they are dead; returns the id of the first."""
         program, family = self._running(), self._family()
         # The first one first: it would end or replace the others.
         program.send(signal.SIGKILL)
@@ -107,6 +112,7 @@ class PostgresNode:
         # As long as one of them lives, the shared memory does, and the server would not start again.
         eventually_blocking(lambda: not any(_lives(process) for process in family), timeout_s=START_S, pause_s=0.001)
         self._frozen = ()
+        return program.pid
 
     def freeze(self) -> None:
         """Stop all its processes where they are."""

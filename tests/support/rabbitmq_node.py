@@ -62,6 +62,11 @@ class RabbitNode:
         """Where it takes connections."""
         return f"amqp://guest:guest@127.0.0.1:{self._port}/"
 
+    @property
+    def pid(self) -> int:
+        """The id of its first process."""
+        return self._running().pid
+
     def start(self) -> None:
         """Start it, or start it again with the data it has."""
         assignments = [f"{name}={value}" for name, value in self._environment.items()]
@@ -69,13 +74,14 @@ class RabbitNode:
         self._program = program
         program.wait_until(self._takes_connections, START_S)
 
-    def kill(self) -> None:
-        """End it as a power cut would, and see that it is dead."""
+    def kill(self) -> int:
+        """End it as a power cut would, and see that it is dead; returns the id of its first process."""
         program = self._running()
         program.send_group(signal.SIGKILL)
         ended = program.ended()
         assert ended.code == -signal.SIGKILL, ended.said
         program.destroy()
+        return program.pid
 
     def freeze(self) -> None:
         """Stop all its processes where they are."""

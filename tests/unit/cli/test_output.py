@@ -19,3 +19,11 @@ def test_a_stream_that_failed_once_takes_everything(capfd: pytest.CaptureFixture
             stream.flush()
 
     assert capfd.readouterr().err.count("can't be written") == 1
+
+
+def test_a_stream_that_outlives_the_one_it_writes_to_has_nothing_to_say() -> None:
+    with FULL.open("w") as full:
+        stream = LastingStream(full)
+
+    stream.flush()
+    stream.close()

@@ -85,10 +85,11 @@ def test_what_a_batch_advises_asks_the_mill_that_was_asked() -> None:
     failed = report(failed=1)
     failed.errors.extend([CodeCount(code="DNS_FAILED", count=1)])
 
-    said = batch_end(failed, " --to 127.0.0.1:50052").splitlines()
+    said = batch_end(failed, " --to 127.0.0.1:50052", "on a shelf").splitlines()
 
     assert "Failed items: imagemill items run-1 --state failed --to 127.0.0.1:50052" in said
     assert "Another try:  imagemill retry run-1 --to 127.0.0.1:50052" in said
+    assert "Pictures:     on a shelf" in said
 
 
 def test_a_mill_that_commands_find_by_themselves_is_not_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,11 +47,11 @@ class Place:
         original = Original(digest, len(PICTURE), "jpeg", key=self.originals.durable_key(ref))
         return ProcessJob("b", 7, 2, ref, original, 1.0, RECIPE.to_json())
 
-    def file(self, job: ProcessJob) -> Path:
+    async def file(self, job: ProcessJob) -> Path:
         """The file in which the job's original lies."""
-        borrowed = self.originals.borrow(job.original_ref)
-        assert borrowed is not None
-        return borrowed.path
+        async with self.originals.borrow(job.original_ref) as borrowed:
+            assert borrowed is not None
+            return borrowed.path
 
     async def develop(self, job: ProcessJob) -> ItemEvent | None:
         """What becomes of the job."""
@@ -80,14 +80,14 @@ async def test_a_kept_original_that_lost_something_is_downloaded_again(
     place: Place, harm: Callable[[Path], None]
 ) -> None:
     job = await place.job(kept=True)
-    harm(place.file(job))
+    harm(await place.file(job))
 
     assert await place.develop(job) == AGAIN
 
 
 async def test_a_slot_that_was_cut_is_downloaded_again(place: Place) -> None:
     job = await place.job(kept=False)
-    cut_short(place.file(job))
+    cut_short(await place.file(job))
 
     assert await place.develop(job) == AGAIN
 

@@ -139,7 +139,7 @@ async def test_a_refused_file_is_put_aside_before_a_decoder_sees_it(place: Place
     assert pool.asked == 0
     assert isinstance(failed.value.error, PermanentError)
     assert failed.value.error.failure == refusal
-    assert place.blobs.contains([KEY])
+    assert await place.blobs.contains([KEY])
 
 
 @pytest.mark.parametrize("left", [1.0, 0.5, 0.0])
@@ -155,4 +155,4 @@ async def test_a_place_that_was_reused_meanwhile_is_not_taken_for_the_picture(le
     place.slots.close()
     assert outcome.event is not None
     assert (outcome.event.state, outcome.event.outside_budget) == (State.PENDING, True)
-    assert not blobs.contains([KEY])
+    assert not await blobs.contains([KEY])
