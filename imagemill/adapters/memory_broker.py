@@ -109,6 +109,8 @@ class _Consumer:
 class MemoryBroker:
     """See `ports.broker.Broker`. Lives and dies with its process, and so does its epoch."""
 
+    gather_s = 0.03
+
     def __init__(self) -> None:
         self.epoch = f"{time.time_ns():016x}-{uuid.uuid4().hex}"
         self._buried = {queue: _Line(None, float("inf")) for queue in Queue}

@@ -94,6 +94,10 @@ class Broker(Protocol):
     def epoch(self) -> str:
         """The life of the work queues (B7). Raises `BrokerUnavailable` while it is not known for certain."""
 
+    @property
+    def gather_s(self) -> float:
+        """How long it pays to gather what is to be published, in seconds."""
+
     async def publish(self, queue: Queue, bodies: Sequence[bytes], *, trace: str = "") -> None:
         """Put messages on a queue (B1), with a W3C `traceparent` (B12). Raises `BrokerUnavailable`."""
 

@@ -22,8 +22,7 @@ from imagemill.v1 import messages_pb2
 log = logging.getLogger(__name__)
 
 GROUP_SIZE = 256
-GROUP_S = 0.03
-"""A group is published when it holds this many outcomes, or this many seconds after its first."""
+"""A group is published when it holds this many outcomes, or the broker's `gather_s` after its first."""
 
 ADVISORY_S = 0.5
 """How long an advisory event is held back, in seconds. Most are outrun by the outcome they announce, and each that is
@@ -166,7 +165,7 @@ class Outbox(Generic[NextT]):
         while True:
             await self._came.wait()
             try:
-                async with asyncio.timeout(GROUP_S):
+                async with asyncio.timeout(self._broker.gather_s):
                     await self._full.wait()
             except TimeoutError:
                 pass

@@ -39,6 +39,9 @@ _RECONNECTING = (
 _ALL_ADDRESSES = (("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),)
 """Calls take turns among all addresses of a name; by default one address gets them all."""
 
+_NO_PROXY = (("grpc.enable_http_proxy", 0),)
+"""Services speak to each other; a proxy in the environment, put there for downloads of packages, is none of theirs."""
+
 ALIVE = "imagemill.alive"
 """What the health service says of the process itself: it serves as long as it can answer, whatever part is away."""
 
@@ -164,4 +167,4 @@ def dial(target: str) -> grpc.aio.Channel:
 
     Where the name in `target` has several addresses, calls take turns among those that answer.
     """
-    return grpc.aio.insecure_channel(target, options=(*_OPTIONS, *_RECONNECTING, *_ALL_ADDRESSES))
+    return grpc.aio.insecure_channel(target, options=(*_OPTIONS, *_RECONNECTING, *_ALL_ADDRESSES, *_NO_PROXY))

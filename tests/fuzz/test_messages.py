@@ -17,7 +17,6 @@ from imagemill.adapters.memory_broker import MemoryBroker
 from imagemill.adapters.sql.sqlite import SqliteRecords, open_sqlite
 from imagemill.domain.items import ItemEvent, State
 from imagemill.ports.broker import Queue
-from imagemill.runtime import outbox
 from imagemill.runtime.jobs import (
     DownloadJob,
     ProcessJob,
@@ -226,7 +225,7 @@ def test_jobs_of_any_bytes_never_end_a_worker(
 ) -> None:
     # A message may hold a thousand empty jobs, of which each fails with a traceback: they need not be kept.
     caplog.set_level(logging.CRITICAL, "imagemill.runtime.stage")
-    monkeypatch.setattr(outbox, "GROUP_S", 0.0)  # those that were claimed often wait for each group
+    monkeypatch.setattr(MemoryBroker, "gather_s", 0.0)  # those that were claimed often wait for each group
     wholes = [DOWNLOADS.SerializeToString(), *encode_processes(PROCESSES)]
     with asyncio.Runner() as runner:
         worker = runner.run(Worker.open(queue))

@@ -82,6 +82,8 @@ class Connection:
         self._consumers: list[_Consumer] = []
         self.severed = False
 
+    gather_s = 0.03
+
     @property
     def epoch(self) -> str:
         return self._conveyor.broker.epoch

@@ -30,6 +30,10 @@ RETRY_S = 0.5
 class RabbitBroker:
     """See `ports.broker.Broker`."""
 
+    gather_s = 0.1
+    """A message with its confirm and its acknowledgement costs all who touch it a millisecond together: at 0.03 s the
+    services took 8 % more CPU a picture."""
+
     def __init__(self, url: str) -> None:
         self._url = url
         self._session: Session | None = None

@@ -107,3 +107,17 @@ async def test_neither_calls_nor_watches_notice_that_a_connection_has_grown_old(
         await eventually(is_on_the_third_connection)
         replica.end.set()
         assert [answer async for answer in answers] == [api.WatchBatchResponse()]
+
+
+async def test_a_proxy_in_the_environment_is_not_asked_for_a_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("grpc_proxy", "http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("no_proxy", "no_grpc_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    async with AsyncExitStack() as stack:
+        port = await serve(stack, Replica("alone"))
+        channel = await stack.enter_async_context(dial(f"127.0.0.1:{port}"))
+
+        answer = await BatchServiceStub(channel).GetBatch(api.GetBatchRequest(name=NAME), timeout=5.0)
+
+    assert answer.batch.name == "alone"

@@ -52,9 +52,9 @@ async def test_what_comes_together_is_published_together() -> None:
     assert [each.index for each in group] == list(range(5))
 
 
-async def test_a_full_group_waits_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "GROUP_S", 1000.0)
+async def test_a_full_group_waits_no_longer() -> None:
     broker, told = FlakyBroker(), asyncio.Event()
+    broker.gather_s = 1000.0
 
     async def tell() -> None:
         told.set()
