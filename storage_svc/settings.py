@@ -20,7 +20,7 @@ class StorageSettings:
     quiet_s: float = 0.03
     """The silence that ends a group early."""
     lease_s: float = 60.0
-    """How long a claim holds; prolonged until its queues have moved past it. Twice the longest a download may take."""
+    """How long a claim holds; prolonged until its queues have moved past it. Workers give a sign of life every 15 s."""
     measured: bool = False
     """Whether batches and queues are looked at for the metrics."""
 

@@ -91,7 +91,7 @@ def run(
 
 @app.command(group=HERE, help_epilogue="Examples:\n  imagemill demo\n  imagemill demo -o somewhere -v")
 def demo(*, out: a.Out = Path("demo"), verbose: a.Verbose = False) -> int:
-    """Show a run on a local server with about 60 good pictures and some trouble."""
+    """Show a run of 60 pictures, some of them trouble, on a local server."""
     from imagemill.cli.demo import demo_command
 
     return int(demo_command(out, verbose=verbose))

@@ -91,10 +91,11 @@ def items(
     to: a.To = None,
     output: a.Output = "text",
 ) -> int:
-    """List the items of a batch in the order of its list, with what became of each.
+    """List a batch's items in the order of its list, with what became of each.
 
-    With --links, each picture with a link that gives it to whoever has the link: over the network
-    when the mill keeps its pictures in an object store, else a path in the mill's folder.
+    With --links each picture has a link that gives it to whoever has the link:
+    over the network when the mill keeps its pictures in an object store, else a
+    path in the mill's own folder.
     """
     from imagemill.cli.listing import ItemsWanted, items_command
 

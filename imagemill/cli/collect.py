@@ -44,7 +44,10 @@ def _folder(told: Sources) -> Path:
         raise CommandError("\n".join(error.problems)) from error
     url = str(found["blob_url"][0]) if "blob_url" in found else ""
     if not url.startswith("file:"):
-        raise CommandError("Set IMAGEMILL_BLOB_URL to the folder with the mill's blobs, such as file:///srv/mill.")
+        raise CommandError(
+            "Set IMAGEMILL_BLOB_URL to the folder with the mill's blobs, such as file:///srv/mill. "
+            "When they are in an object store, imagemill items BATCH --links tells where to get them."
+        )
     folder = Path(url.removeprefix("file://"))
     if not folder.is_dir():
         raise CommandError(f"{folder} (IMAGEMILL_BLOB_URL) is not a folder of this machine.")

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 def gateway(*, settings: SettingsPath = None, profile: ProfileName = None) -> int:
     """Run the gateway: it takes batches in and hands their items to the queues.
 
-    Its settings come from the environment: IMAGEMILL_LISTEN, IMAGEMILL_BROKER_URL,
-    IMAGEMILL_STORAGE_TARGET and others. imagemill settings --of gateway shows them all.
+    Its settings come from the environment: IMAGEMILL_LISTEN,
+    IMAGEMILL_BROKER_URL, IMAGEMILL_STORAGE_TARGET and others.
+    imagemill settings --of gateway shows them all.
     """
     from gateway.process import NAME, work
     from imagemill.settings.service_groups import Gateway
@@ -35,8 +36,9 @@ def gateway(*, settings: SettingsPath = None, profile: ProfileName = None) -> in
 def downloader(*, settings: SettingsPath = None, profile: ProfileName = None) -> int:
     """Run a downloader: it fetches pictures.
 
-    Its settings come from the environment: IMAGEMILL_BROKER_URL, IMAGEMILL_BLOB_URL,
-    IMAGEMILL_STORAGE_TARGET and others. imagemill settings --of downloader shows them all.
+    Its settings come from the environment: IMAGEMILL_BROKER_URL,
+    IMAGEMILL_BLOB_URL, IMAGEMILL_STORAGE_TARGET and others.
+    imagemill settings --of downloader shows them all.
     """
     from downloader_svc.process import NAME, work
     from imagemill.settings.service_groups import Downloader
@@ -47,8 +49,9 @@ def downloader(*, settings: SettingsPath = None, profile: ProfileName = None) ->
 def processor(*, settings: SettingsPath = None, profile: ProfileName = None) -> int:
     """Run a processor: it renders pictures, in processes of its own.
 
-    Its settings come from the environment: IMAGEMILL_BROKER_URL, IMAGEMILL_BLOB_URL,
-    IMAGEMILL_STORAGE_TARGET and others. imagemill settings --of processor shows them all.
+    Its settings come from the environment: IMAGEMILL_BROKER_URL,
+    IMAGEMILL_BLOB_URL, IMAGEMILL_STORAGE_TARGET and others.
+    imagemill settings --of processor shows them all.
     """
     from imagemill.settings.service_groups import Processor
     from processor_svc.process import NAME, work
@@ -59,9 +62,9 @@ def processor(*, settings: SettingsPath = None, profile: ProfileName = None) -> 
 def storage(*, settings: SettingsPath = None, profile: ProfileName = None) -> int:
     """Run the storage service: it alone reads and writes the database.
 
-    Its settings come from the environment: IMAGEMILL_LISTEN, IMAGEMILL_BROKER_URL,
-    IMAGEMILL_DATABASE_URL, IMAGEMILL_BLOB_URL and others. imagemill settings --of storage shows
-    them all.
+    Its settings come from the environment: IMAGEMILL_LISTEN,
+    IMAGEMILL_BROKER_URL, IMAGEMILL_DATABASE_URL, IMAGEMILL_BLOB_URL and others.
+    imagemill settings --of storage shows them all.
     """
     from imagemill.settings.service_groups import Storage
     from storage_svc.process import NAME, work
@@ -96,11 +99,11 @@ def doctor(
     profile: ProfileName = None,
     output: a.Output = "text",
 ) -> int:
-    """Try every part of a mill that the settings name, and say what is wrong and what to do.
+    """Try every part of a mill, and say what is wrong and what to do.
 
     The parts: IMAGEMILL_BROKER_URL, IMAGEMILL_DATABASE_URL, IMAGEMILL_BLOB_URL,
-    IMAGEMILL_STORAGE_TARGET, and the gateway, which --to names. Ends with 0 when all can be
-    used, 1 when something is wrong.
+    IMAGEMILL_STORAGE_TARGET, and the gateway, which --to names. Ends with 0 when
+    all can be used, with 1 when anything is wrong or not named.
     """
     from imagemill.cli.doctor import doctor_command
 
@@ -117,10 +120,12 @@ def collect(
     settings: SettingsPath = None,
     profile: ProfileName = None,
 ) -> int:
-    """Make the folder of a batch from the blob store (IMAGEMILL_BLOB_URL, a folder of this machine).
+    """Make the folder of a batch from the blob store of the services.
 
-    It gets what run makes: pictures under readable names, manifest.csv and report.json. Done
-    again, it adds what has been finished since.
+    The store (IMAGEMILL_BLOB_URL) must be a folder of this machine; for an object
+    store there is imagemill items --links. It gets what run makes: pictures under
+    readable names, manifest.csv and report.json. Done again, it adds what has been
+    finished since.
     """
     from imagemill.cli.collect import collect_command
 
@@ -130,7 +135,8 @@ def collect(
 def health(*, to: a.To = None, service: a.HealthName = "") -> int:
     """Ask a service whether it has all that it needs: the test for containers.
 
-    Ends with 0 and SERVING, or with 1 and the reason. Every service answers at its IMAGEMILL_LISTEN.
+    Ends with 0 and SERVING, or with 1 and the reason. Every service answers at
+    its IMAGEMILL_LISTEN.
     """
     from imagemill.cli.health import health_command
 
@@ -156,18 +162,21 @@ def dead_list(
 
 @dead_app.command(help_epilogue="Examples:\n  imagemill dead redrive")
 def redrive(*, settings: SettingsPath = None, profile: ProfileName = None, output: a.Output = "text") -> int:
-    """Put the buried messages back on their queues; one that still can't be dealt with comes back."""
+    """Put the buried messages back on their queues.
+
+    One that still can't be dealt with is buried again.
+    """
     from imagemill.cli.parts import redrive_command
 
     return int(redrive_command(Sources(file=settings, profile=profile), as_json=output == "json"))
 
 
 SERVICE_COMMANDS: Sequence[tuple[Callable[..., int], str]] = (
-    (gateway, "IMAGEMILL_BROKER_URL=amqp://… IMAGEMILL_STORAGE_TARGET=localhost:50052 imagemill gateway"),
+    (gateway, "imagemill gateway\nIMAGEMILL_LISTEN=0.0.0.0:50051 imagemill gateway"),
     (downloader, "imagemill downloader\nIMAGEMILL_DOWNLOADS=100 imagemill downloader"),
     (processor, "imagemill processor\nIMAGEMILL_CHILDREN=4 imagemill processor"),
     (storage, "imagemill storage"),
-    (migrate, "IMAGEMILL_DATABASE_URL=postgresql://mill:password@localhost/mill imagemill migrate"),
+    (migrate, "IMAGEMILL_DATABASE_URL=postgresql://mill@localhost/mill imagemill migrate"),
     (doctor, "imagemill doctor\nimagemill doctor -o json | jq 'select(.ok | not)'"),
     (collect, "IMAGEMILL_BLOB_URL=file:///srv/mill imagemill collect urls-3f9a -o pictures"),
     (health, "imagemill health\nimagemill health --to 127.0.0.1:50053"),

@@ -75,7 +75,8 @@ def show(
 def set_(*assignments: Assignments, to: a.To = None, output: a.Output = "text") -> int:
     """Change settings of a running mill, all or none of them.
 
-    They stay changed until the mill ends; what is to last goes into a settings file.
+    They stay changed until the mill ends; what is to last goes into a settings
+    file. Of services by themselves, --to names the one that is to change.
     """
     from imagemill.cli.settings_command import set_command
 

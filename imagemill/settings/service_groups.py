@@ -131,7 +131,7 @@ class Storage(OnDatabase, _OnBlobs, OnBroker):
     listen: str = _listen("Where the service listens.", "127.0.0.1:50052")
     lease_s: float = setting(
         Number(2, 3600, "seconds for which a claim holds"),
-        "Seconds without a sign of life after which claimed work is looked for: twice the longest a download may take.",
+        "Seconds without a sign of life after which claimed work is looked for; workers give one every 15 s.",
         default=60.0,
         example="120",
         fixed_because="it is built into the claims that are out",

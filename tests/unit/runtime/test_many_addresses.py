@@ -115,7 +115,7 @@ async def test_a_proxy_in_the_environment_is_not_asked_for_a_service(monkeypatch
     for name in ("no_proxy", "no_grpc_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     async with AsyncExitStack() as stack:
-        port = await serve(stack, Replica("alone"))
+        port = await serve(stack, partial(Replica, "alone"))
         channel = await stack.enter_async_context(dial(f"127.0.0.1:{port}"))
 
         answer = await BatchServiceStub(channel).GetBatch(api.GetBatchRequest(name=NAME), timeout=5.0)
