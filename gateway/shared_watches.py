@@ -51,7 +51,8 @@ class SharedWatches:
                     update = response.update
                     if update.kind == api.BatchUpdate.KIND_SNAPSHOT:
                         update.kind = kind
-                    cursor = max(cursor, update.revision)
+                    # Less than what the caller claims to know, if there is no more.
+                    cursor = update.revision
                     yield response
                     if update.kind == api.BatchUpdate.KIND_END:
                         return

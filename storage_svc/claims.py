@@ -63,11 +63,11 @@ async def claim_items(
         return claimed
 
 
-async def claimed_before(records: Records, token: str, lease_until: float) -> list[Claimed]:
+async def claimed_before(records: Records, token: str, lease_until: float, now: float) -> list[Claimed]:
     """What a claim of this token still holds, from now on until `lease_until`. Raises `RecordsUnavailable`."""
     async with records.write() as unit:
         if held := await unit.claimed(token):
-            await unit.renew(token, lease_until)
+            await unit.renew(token, lease_until, now)
         batches = await unit.batches({batch_id for batch_id, _ in held})
     return [Claimed(batch, [item for batch_id, item in held if batch_id == batch.id]) for batch in batches.values()]
 
@@ -99,9 +99,9 @@ def _wants(active: Sequence[Batch], limits: ClaimLimits) -> dict[str, int]:
         for batch in active
         if batch.counts[State.PENDING]
     ]
-    wants = first_portions(in_flight, limits.window, demands)
+    wants = first_portions(in_flight, limits.window, limits.max_items, demands)
     taken = sum(wants.values())
-    room = min(limits.window - in_flight, limits.backlog - backlog, limits.max_items) - taken
+    room = min(limits.window - in_flight, limits.backlog - backlog, limits.max_items)
     # Taking each place as it falls free would make a transaction and a message of every item.
     if demands and (room >= min(limits.least, limits.backlog // 2) or not in_flight):
         left = [
@@ -112,7 +112,7 @@ def _wants(active: Sequence[Batch], limits: ClaimLimits) -> dict[str, int]:
             )
             for demand in demands
         ]
-        for batch_id, number in share(room, limits.window, left).items():
+        for batch_id, number in share(room - taken, limits.window, left).items():
             wants[batch_id] = wants.get(batch_id, 0) + number
     return wants
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 from imagemill import codec
 from imagemill.domain.items import ItemEvent
@@ -101,17 +101,21 @@ class EventConsumer:
         try:
             changed = await fold(self._records, events, time.time(), leavings)
             strike(Point.GROUP_FOLDED)
+            # Now: folded once more, should a marker not be noted, the group would change nothing and leave nothing.
+            self._tell(changed, leavings)
             for marker in markers:
                 await note_marker(self._records, marker, self._lease_s, time.time())
         except RecordsUnavailable as error:
             log.warning("%d events wait for the database: %s.", len(events), error, extra={"action": "database_away"})
             return False
+        return True
+
+    def _tell(self, changed: Iterable[str], leavings: Leavings) -> None:
         self._changes.announce(changed)
         if self._sweeper is not None:
             self._sweeper.done_with(leavings.keys)
             if leavings.batch_ended:
                 self._sweeper.sweeping.set()
-        return True
 
 
 async def _pause(seconds: float, stop: asyncio.Event) -> None:

@@ -95,7 +95,8 @@ class InnerApi(StorageServiceServicer):
             await asyncio.sleep(LOOK_S)
             return inner.ClaimItemsResponse()
         unpublished_s = min(UNPUBLISHED_S, self._lease_s)
-        repeated = await claimed_before(self._records, request.token, time.time() + unpublished_s)
+        now = time.time()
+        repeated = await claimed_before(self._records, request.token, now + unpublished_s, now)
         if repeated or request.held_only:
             return inner.ClaimItemsResponse(batches=[_claim_message(part) for part in repeated])
         deadline = time.monotonic() + request.wait.seconds + request.wait.nanos / 1e9

@@ -24,13 +24,13 @@ FIRST_PORTION = 16
 """Items that a batch may have in flight however full the window is: a small batch is done before a huge one's next."""
 
 
-def first_portions(in_flight: int, window: int, demands: Sequence[Demand]) -> dict[str, int]:
-    """How many items to claim of batches with next to nothing in flight beside others, room or no room.
+def first_portions(in_flight: int, window: int, most: int, demands: Sequence[Demand]) -> dict[str, int]:
+    """How many items to claim, `most` in all, of batches with next to nothing in flight beside others, room or no room.
 
     `in_flight` is what all batches have, those that want nothing more included. The window is exceeded by one part in
     `RESERVED` at most.
     """
-    room = window + window // RESERVED - in_flight
+    room = min(window + window // RESERVED - in_flight, most)
     portion = min(FIRST_PORTION, window // RESERVED // 2)
     portions: dict[str, int] = {}
     for demand in sorted(demands, key=lambda demand: demand.in_flight / demand.priority):

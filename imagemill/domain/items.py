@@ -192,7 +192,9 @@ def _is_late(head: Head, event: ItemEvent) -> bool:
 
 def is_sign_of_life(head: Head, event: ItemEvent) -> bool:
     """Whether an event tells of nothing new, but that somebody still has the item in hand."""
-    return head.state.is_in_flight and (event.state, event.attempt) == (head.state, head.attempt)
+    in_flight = head.state.is_in_flight and event.state.is_in_flight
+    # A row that was further already, whose original was lost, is downloaded again and stays where it was.
+    return in_flight and event.attempt == head.attempt and event.state <= head.state
 
 
 def facts_after(head: Head, event: ItemEvent) -> Facts:

@@ -172,8 +172,8 @@ class Unit(Protocol):
     async def confirm(self, token: str, now: float) -> None:
         """Record that a claim was published."""
 
-    async def renew(self, token: str, lease_until: float) -> None:
-        """Prolong a claim, published or not."""
+    async def renew(self, token: str, lease_until: float, now: float) -> None:
+        """Prolong a claim, published or not; what it holds was heard of by that."""
 
     async def extend_leases(self, epoch: str, lease_until: float, now: float) -> None:
         """Prolong published claims of the epoch, and forget claims that hold nothing.

@@ -69,9 +69,9 @@ class Work(Generic[JobT, NextT]):
     slots: int
     """Jobs handled at the same time."""
     turn: Turn[JobT] | None = None
-    """What a job has to wait for before it is handled; of those that wait, any may be let through first."""
+    """What a job has to wait for before it is handled, instead of a slot; any of those that wait may be the next."""
     ahead: int = 0
-    """Jobs in hand beyond the slots, which wait for their turn; `turn` then bounds those that are handled."""
+    """Messages in hand beyond the slots, for jobs that wait for their turn."""
     policy: RetryPolicy = field(default_factory=RetryPolicy)
 
 
@@ -97,7 +97,7 @@ class Stage(Generic[JobT, NextT]):
         self._broker = broker
         self._work = work
         self._outbox = outbox
-        self._slots = Places(work.slots + work.ahead)
+        self._slots = Places(work.slots)
         self._prefetched = 0
         self._changed = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
@@ -166,7 +166,7 @@ class Stage(Generic[JobT, NextT]):
     def retune(self, *, slots: int | None = None, policy: RetryPolicy) -> None:
         """Handle so many jobs at the same time from now on, and decide on further attempts by this policy."""
         slots = slots or self._work.slots
-        self._slots.resize(slots + self._work.ahead)
+        self._slots.resize(slots)
         self._work = replace(self._work, slots=slots, policy=policy)
         self._changed.set()
 
@@ -185,18 +185,12 @@ class Stage(Generic[JobT, NextT]):
                 await delivery.ack()
                 strike(Point.JOBS_ACKNOWLEDGED)
             message = Message(delivery, len(jobs))
-            for number, job in enumerate(jobs):
-                if (in_hand := self._hand.take(job, message, self._clock())) is None:
-                    continue
-                try:
-                    await self._slots.acquire()
-                except asyncio.CancelledError:
-                    for waiting in jobs[number:]:
-                        await self._work.dropped(waiting)
-                    raise
-                task = asyncio.create_task(self._attempt(job, in_hand))
-                self._running.add(task)
-                task.add_done_callback(self._ended)
+            for job in jobs:
+                # In hand at once, though it may wait long for its turn: otherwise nobody would be told of it.
+                if in_hand := self._hand.take(job, message, self._clock()):
+                    task = asyncio.create_task(self._attempt(job, in_hand))
+                    self._running.add(task)
+                    task.add_done_callback(self._ended)
 
     def _follow(self, marker: Delivery) -> None:
         """Send a marker on when everything is out that was taken up before it."""
@@ -238,7 +232,6 @@ class Stage(Generic[JobT, NextT]):
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        self._slots.release()
         # A job whose outcome is lost would never end: better the whole stage does, and what it held is handed back.
         if not task.cancelled() and (error := task.exception()) and not self._broken.done():
             self._broken.set_exception(error)
@@ -312,12 +305,9 @@ class Stage(Generic[JobT, NextT]):
 
     @asynccontextmanager
     async def _turn_of(self, job: JobT, task: asyncio.Task[Any]) -> AsyncIterator[None]:
-        if self._work.turn is None:
-            yield
-            return
         self._waiting.add(task)
         try:
-            async with self._work.turn(job):
+            async with self._slots if self._work.turn is None else self._work.turn(job):
                 self._waiting.discard(task)
                 yield
         finally:

@@ -189,9 +189,23 @@ async def test_r5_a_claim_is_renewed_whether_it_is_published_or_not(records: Rec
     for index in (0, 1):
         await claim_rows(records, [index], token=f"t{index}", lease_until=100.0)
     async with records.write() as unit:
-        await unit.renew("t0", 300.0)
+        await unit.renew("t0", 300.0, 50.0)
 
         assert [item.index for item in await unit.due_items("b", 200.0, 10, in_flight=True)] == [1]
+
+
+async def test_r5_a_claim_that_is_renewed_was_heard_of(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items([0]))
+    await claim_rows(records, [0], token="t", epoch="now", lease_until=20.0)
+    async with records.write() as unit:
+        await unit.enter_epoch("now", 0.0)
+        # Its broker was away for long: it is published behind a marker that was sent as soon as it was back.
+        await unit.renew("t", 120.0, 100.0)
+        await unit.pass_marker("now", 41.0)
+        await unit.confirm("t", 102.0)
+        await unit.extend_leases("now", 200.0, 110.0)
+
+        assert await unit.due_items("b", 150.0, 10, in_flight=True) == []
 
 
 async def test_r5_what_was_released_is_not_prolonged(records: Records) -> None:

@@ -54,7 +54,9 @@ async def test_epochs_that_are_long_over_are_forgotten(records: Records) -> None
         async with records.write() as unit:
             await unit.enter_epoch(epoch, now)
     async with records.write() as unit:
-        assert await unit.epochs() == ["3"]
+        assert await unit.epochs() == ["3", "2"], "the one before was the present one until now"
+        await unit.enter_epoch("4", 2e6)
+        assert await unit.epochs() == ["4", "3"]
 
 
 async def test_a_store_that_can_be_used_passes_its_check(records: Records) -> None:

@@ -100,7 +100,7 @@ def test_workers_that_stand_still_for_many_leases_are_waited_for(mill: ServicesH
 
     # The store has sent two markers, a lease apart: so much time has passed since everything was published.
     asked = "SELECT asked_at - (SELECT max(published_at) FROM claims) AS since FROM epochs ORDER BY number DESC LIMIT 1"
-    eventually_blocking(lambda: mill.cluster.rows(asked)[0]["since"] > 2 * LEASE_S, timeout_s=30.0)
+    eventually_blocking(lambda: (mill.cluster.rows(asked)[0]["since"] or 0.0) > 2 * LEASE_S, timeout_s=30.0)
     for worker in workers:
         worker.send(signal.SIGCONT)
 

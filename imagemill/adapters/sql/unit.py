@@ -126,11 +126,11 @@ class SqlUnit(ABC):
         """Record that a claim was published."""
         await self._connection.change(update(claims).where(claims.c.token == token).values(published_at=now))
 
-    async def renew(self, token: str, lease_until: float) -> None:
-        """Prolong a claim, published or not."""
+    async def renew(self, token: str, lease_until: float, now: float) -> None:
+        """Prolong a claim, published or not; what it holds was heard of by that."""
         for batch in await self.working_batches():
             mine = and_(items.c.batch_id == batch.id, IN_FLIGHT, items.c.claim_token == token)
-            await self._connection.change(update(items).where(mine).values(due_at=lease_until))
+            await self._connection.change(update(items).where(mine).values(due_at=lease_until, heard_at=now))
 
     async def extend_leases(self, epoch: str, lease_until: float, now: float) -> None:
         """Prolong published claims of the epoch, and forget claims that hold nothing."""
@@ -165,8 +165,10 @@ class SqlUnit(ABC):
     async def enter_epoch(self, epoch: str, now: float) -> None:
         """Make an epoch the present one, and forget those that are long over."""
         await self._connection.change(_ENTER.bindparams(epoch=epoch, now=now))
-        over = delete(epochs).where(epochs.c.entered_at < now - _EPOCH_KEPT_S, epochs.c.epoch != epoch)
-        await self._connection.change(over)
+        later = epochs.alias()
+        # An epoch is over since the next one was entered.
+        kept_from = select(func.max(later.c.number)).where(later.c.entered_at < now - _EPOCH_KEPT_S)
+        await self._connection.change(delete(epochs).where(epochs.c.number < kept_from.scalar_subquery()))
 
     async def epochs(self) -> list[str]:
         """The epochs that are known, the present one first."""

@@ -77,20 +77,23 @@ def test_without_room_nothing_is_granted() -> None:
 def test_a_small_batch_gets_its_items_though_a_huge_one_fills_the_window() -> None:
     huge, small = Demand("huge", 10, 256, 1_000_000), Demand("small", 10, 0, 10)
 
-    assert first_portions(256, 256, [huge, small]) == {"small": 10}
+    assert first_portions(256, 256, 256, [huge, small]) == {"small": 10}
 
 
 def test_one_alone_is_given_nothing_beyond_the_window() -> None:
-    assert first_portions(4, 256, [Demand("a", 10, 4, 500)]) == {}
+    assert first_portions(4, 256, 256, [Demand("a", 10, 4, 500)]) == {}
 
 
-@given(demands, st.integers(0, 300), st.integers(64, 4096))
-def test_first_portions_exceed_the_window_by_its_reserve_at_most(wants: list[Demand], others: int, window: int) -> None:
+@given(demands, st.integers(0, 300), st.integers(64, 4096), st.integers(1, 256))
+def test_first_portions_exceed_the_window_by_its_reserve_at_most(
+    wants: list[Demand], others: int, window: int, most: int
+) -> None:
     in_flight = others + sum(want.in_flight for want in wants)
 
-    portions = first_portions(in_flight, window, wants)
+    portions = first_portions(in_flight, window, most, wants)
 
     assert in_flight + sum(portions.values()) <= max(window + window // RESERVED, in_flight)
+    assert sum(portions.values()) <= most
     for want in wants:
         granted = portions.get(want.batch_id, 0)
         assert granted <= want.waiting

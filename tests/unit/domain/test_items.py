@@ -209,3 +209,9 @@ def test_an_event_that_repeats_the_state_of_an_item_in_flight_is_a_sign_of_life(
     assert not is_sign_of_life(Head(State.DOWNLOADING, 2), repeated)
     assert not is_sign_of_life(Head(State.QUEUED, 1), repeated)
     assert not is_sign_of_life(Head(State.SUCCEEDED, 1), ItemEvent("b", 0, 1, State.SUCCEEDED))
+
+
+def test_an_event_of_a_state_that_an_item_in_flight_has_passed_is_a_sign_of_life() -> None:
+    # An original was lost after rendering had begun: it is downloaded again, and the row stays where it was.
+    assert is_sign_of_life(Head(State.PROCESSING, 1), ItemEvent("b", 0, 1, State.DOWNLOADING))
+    assert not is_sign_of_life(Head(State.PROCESSING, 1), ItemEvent("b", 0, 1, State.PENDING))

@@ -151,6 +151,26 @@ async def test_who_comes_back_hears_only_what_is_new() -> None:
     await eventually(lambda: not store.open)
 
 
+async def test_who_claims_to_know_more_than_there_is_hears_what_comes_and_holds_nobody_up() -> None:
+    # After a restore of the database, say.
+    store = WatchedStore(ITEMS)
+    watches = SharedWatches(store.stub)
+    ahead = Watcher(watches, after_revision=1_000)
+    await ahead.has_caught_up(store)
+    other = Watcher(watches)
+    await other.has_caught_up(store)
+
+    store.move(3)
+    await ahead.has_caught_up(store)
+    await other.has_caught_up(store)
+    await eventually(lambda: len(store.open) == 1)
+
+    assert 3 in ahead.states
+    for watcher in (ahead, other):
+        watcher.task.cancel()
+    await eventually(lambda: not store.open)
+
+
 class Crowd:
     """Watchers who come, leave and dawdle while the batch changes and calls break."""
 

@@ -51,3 +51,17 @@ async def test_jobs_that_take_long_are_told_of_again_and_again(monkeypatch: pyte
         await eventually(lambda: len(shop.broker._lines[Queue.EVENTS].waiting) >= 3)
 
     assert {(event.index, event.state) for event in await shop.events()} == {(0, State.DOWNLOADING)}
+
+
+async def test_jobs_that_wait_for_a_slot_are_told_of_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A marker may pass them, through another worker.
+    monkeypatch.setattr(stage, "LIFE_S", 0.03)
+    monkeypatch.setattr(outbox, "ADVISORY_S", 0.0)
+    shop = Workshop(handler=for_ever, grace_s=0.0, slots=2)
+    await shop.put(message("b", *range(10)), message("b", *range(10, 20)))
+    async with shop.open():
+        await shop.until_started(0, 1)
+        await eventually(lambda: len(shop.broker._lines[Queue.EVENTS].waiting) >= 3)
+        assert set(shop.started) == {0, 1}
+
+    assert {event.index for event in await shop.events()} == set(range(20))

@@ -110,18 +110,41 @@ async def test_a_small_batch_gets_its_place_while_a_large_one_fills_the_window(r
     assert in_flight <= 75
 
 
+async def test_however_many_small_batches_come_no_more_is_claimed_at_once_than_asked_for(
+    records: SqliteRecords,
+) -> None:
+    for number in range(10):
+        await put_batch(records, new_batch(f"small {number}"), new_items(range(20)))
+    await claim(records, "first", most=10, window=200)
+
+    claimed = await claim(records, "second", most=50, window=200)
+
+    assert sum(len(part.items) for part in claimed) == 50
+
+
+async def test_the_first_portion_of_a_small_batch_takes_no_turn_from_a_large_one(records: SqliteRecords) -> None:
+    await put_batch(records, new_batch("large"), new_items(range(500)))
+    await claim(records, "first", window=100)
+    await fold(records, [event(index, State.SUCCEEDED, batch_id="large") for index in range(80)], 1.0)
+    await put_batch(records, new_batch("small", created_at=2.0), new_items(range(10)))
+
+    claimed = indexes(await claim(records, "second", most=50, window=100, least=50))
+
+    assert (len(claimed["small"]), len(claimed["large"])) == (10, 40)
+
+
 async def test_a_token_that_is_repeated_returns_the_same_items(records: SqliteRecords) -> None:
     for batch_id in ("a", "b"):
         await put_batch(records, new_batch(batch_id), new_items(range(3)))
     first = await claim(records, "mine", most=4)
     before = await rows_of(records, "a"), await rows_of(records, "b")
 
-    again = await claimed_before(records, "mine", LEASE_S)
+    again = await claimed_before(records, "mine", LEASE_S, 1.0)
 
     assert indexes(again) == indexes(first)
     assert [part.items for part in again] == [part.items for part in first]
     assert (await rows_of(records, "a"), await rows_of(records, "b")) == before
-    assert await claimed_before(records, "another's", LEASE_S) == []
+    assert await claimed_before(records, "another's", LEASE_S, 1.0) == []
 
 
 async def test_an_item_whose_lease_has_ended_is_claimed_again_and_counted(records: SqliteRecords) -> None:

@@ -16,12 +16,12 @@ from imagemill.adapters.sql.sqlite import SqliteRecords
 from imagemill.domain.batches import BatchState
 from imagemill.domain.items import ItemEvent, State
 from imagemill.ports.broker import Queue
-from imagemill.ports.records import RecordsUnavailable, Unit
+from imagemill.ports.records import Records, RecordsUnavailable, Unit
 from imagemill.runtime.dead_letters import DeadLetters
 from imagemill.runtime.markers import Marker
 from imagemill.v1 import batch_pb2, messages_pb2
 from storage_svc import events
-from storage_svc.claims import enter_epoch
+from storage_svc.claims import enter_epoch, note_marker
 from storage_svc.events import EventConsumer, fold_again
 from tests.support.builders import batch_of, claim_rows, event, new_batch, new_items, put_batch
 from tests.support.eventually import eventually
@@ -92,6 +92,31 @@ async def test_while_the_database_is_away_the_group_waits_and_is_then_folded_onc
     assert away == []
     await assert_all_acknowledged(broker)
     assert not broker._dead[Queue.EVENTS].waiting
+
+
+async def test_what_was_folded_is_announced_though_the_database_goes_away_before_a_marker_is_noted(
+    in_flight: SqliteRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "RETRY_S", 0.0)
+    broker, changes, away = MemoryBroker(), LocalChanges(), [RecordsUnavailable("the database is away")]
+
+    async def note_or_be_away(records: Records, marker: Marker, lease_s: float, now: float) -> None:
+        if away:
+            raise away.pop()
+        await note_marker(records, marker, lease_s, now)
+
+    monkeypatch.setattr(events, "note_marker", note_or_be_away)
+    bodies = [message(event(0, State.SUCCEEDED)), Marker("e", time.time()).encode()]
+    await broker.publish(Queue.EVENTS, bodies)
+    stop = asyncio.Event()
+
+    with changes.subscribe() as hints:
+        consuming = asyncio.create_task(EventConsumer(broker, in_flight, changes, group_s=0.5, quiet_s=0.1).run(stop))
+        assert await hints.wait(5.0) == {"b"}
+
+    stop.set()
+    await consuming
+    await assert_all_acknowledged(broker)
 
 
 async def test_a_consumer_that_dies_before_its_fold_leaves_the_events_to_the_next(in_flight: SqliteRecords) -> None:
