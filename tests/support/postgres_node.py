@@ -64,7 +64,7 @@ class PostgresNode:
             ServerMissing: there is no PostgreSQL on this machine.
         """
         self._initdb, self._postgres, self._ready, self._psql = map(
-            _program, ("initdb", "postgres", "pg_isready", "psql")
+            program_path, ("initdb", "postgres", "pg_isready", "psql")
         )
         # Not in a folder of pytest's: nobody but its owner may enter those, and PostgreSQL does not run as root.
         self._folder = Path(tempfile.mkdtemp(prefix="postgres-"))
@@ -228,7 +228,7 @@ def _unprivileged_user() -> pwd.struct_passwd:
     raise AssertionError("PostgreSQL does not run as root, and there is no user postgres or nobody to run it as.")
 
 
-def _program(name: str) -> str:
+def program_path(name: str) -> str:
     """The newest there is; Debian keeps them out of the PATH, a folder a major version."""
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
     found = shutil.which(name, path=os.pathsep.join((*map(str, debian), os.environ.get("PATH", ""))))
