@@ -37,13 +37,14 @@ up: .venv/.ready-dev .venv/.ready-servers ## A mill of several processes on this
 down: .venv/.ready-dev ## Stop it; it keeps its batches in .mill
 	@$(bin)/python tools/mill.py down
 
-test: .venv/.ready-dev .venv/.ready-servers ## All tests
-	$(bin)/pytest $$ARGS
+# In `make check test` the tests without a server run once.
+test: .venv/.ready-dev .venv/.ready-servers $(if $(ARGS),,unit) ## All tests, or those of ARGS
+	$(bin)/pytest $${ARGS:-tests --ignore=tests/unit --ignore=tests/guards}
 
 soak: .venv/.ready-dev .venv/.ready-servers ## Two of every service under load for ten minutes (SECONDS_LONG=600)
 	IMAGEMILL_TEST_SOAK_S="$${SECONDS_LONG:-600}" $(bin)/pytest tests/scenarios/test_doubled_load.py $$ARGS
 
-check: lint types imports contract-check unit ## Style, types, import rules, contract, unit tests; under a minute
+check: lint types imports contract-check unit ## Style, types, import rules, contract, unit tests; two minutes
 
 lint: .venv/.ready-dev ## Style and format
 	$(bin)/ruff check --quiet
