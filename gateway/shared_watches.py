@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 import grpc
@@ -25,6 +25,12 @@ if TYPE_CHECKING:  # the stubs alone know asynchronous stubs by a type of their 
 
 KEPT = 32
 """Messages that a shared watch holds for those who have not sent them yet."""
+
+ASKING = 50
+"""Calls to the store that wait for their first message at the same time: a call costs memory until it has one, and a
+thousand who come together would all ask together."""
+TURN_S = 1.0
+"""How long one who comes waits for others to be answered, in seconds; then it asks all the same."""
 
 PACE_PER_FOLLOWER_S = 0.001
 """What each follower adds to the time until all are told of what came, in seconds: that leaves time for other work."""
@@ -41,6 +47,7 @@ class SharedWatches:
     def __init__(self, batches: BatchServiceAsyncStub) -> None:
         self._batches = batches
         self._feeds: dict[_Key, _Feed] = {}
+        self._asking = asyncio.Semaphore(ASKING)
 
     async def watch(self, request: api.WatchBatchRequest) -> AsyncGenerator[api.WatchBatchResponse, None]:
         """What a caller is told; raises `AioRpcError` with what the store refuses."""
@@ -67,16 +74,38 @@ class SharedWatches:
 
     async def _catching_up(self, key: _Key, cursor: int) -> AsyncGenerator[api.WatchBatchResponse, None]:
         """What a call of its own tells, until a shared one goes on from there, or the end."""
-        call = self._call(key, cursor)
+        async with self._turn():
+            call = self._call(key, cursor)
+            responses = aiter(call)
+            try:
+                response = await anext(responses, None)
+            except BaseException:
+                call.cancel()
+                raise
         try:
-            async for response in call:
+            while response is not None:
                 yield response
                 update = response.update
                 feed = self._feeds.get(key)
                 if _is_whole(update) and (feed is None or feed.goes_on_from(update.revision)):
                     return
+                response = await anext(responses, None)
         finally:
             call.cancel()
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        has_turn = False
+        try:
+            async with asyncio.timeout(TURN_S):
+                has_turn = await self._asking.acquire()
+        except TimeoutError:
+            pass  # the store may not answer those who have theirs
+        try:
+            yield
+        finally:
+            if has_turn:
+                self._asking.release()
 
     @contextmanager
     def _feed_of(self, key: _Key, cursor: int) -> Iterator[_Feed]:

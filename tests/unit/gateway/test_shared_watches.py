@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from gateway import shared_watches
-from gateway.shared_watches import KEPT, SharedWatches
+from gateway.shared_watches import ASKING, KEPT, SharedWatches
 from imagemill.v1 import batch_service_pb2 as api
 from imagemill.v1.batch_pb2 import Item
 from tests.support.eventually import eventually
@@ -234,3 +234,34 @@ async def test_whoever_comes_leaves_or_dawdles_all_end_with_the_truth(seed: int)
             assert watcher.states == crowd.store.states
     assert any(end is None for end in ends)
     await eventually(lambda: not crowd.store.open)
+
+
+async def test_newcomers_ask_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_watches, "TURN_S", PATIENCE_S)
+    store = WatchedStore(ITEMS)
+    watches = SharedWatches(store.stub)
+    store.answering.clear()
+
+    watchers = [Watcher(watches) for _ in range(3 * ASKING)]
+    await eventually(lambda: store.asked == ASKING)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert store.asked == ASKING
+
+    store.answering.set()
+    for watcher in watchers:
+        await watcher.has_caught_up(store)
+
+
+async def test_nobody_waits_long_for_a_store_that_does_not_answer_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_watches, "TURN_S", 0.01)
+    store = WatchedStore(ITEMS)
+    watches = SharedWatches(store.stub)
+    store.answering.clear()
+
+    watchers = [Watcher(watches) for _ in range(ASKING + 1)]
+    await eventually(lambda: store.asked == ASKING + 1)
+
+    store.answering.set()
+    for watcher in watchers:
+        await watcher.has_caught_up(store)

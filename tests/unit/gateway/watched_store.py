@@ -27,6 +27,8 @@ class WatchedStore:
         self.open: set[WatchCall] = set()
         self.asked = 0
         self.changed = asyncio.Event()
+        self.answering = asyncio.Event()
+        self.answering.set()
 
     @property
     def stub(self) -> Any:
@@ -91,6 +93,7 @@ class WatchCall:
         if self._request.name != "batches/b":
             raise away()
         store, cursor, kind = self._store, self._request.after_revision, api.BatchUpdate.KIND_SNAPSHOT
+        await store.answering.wait()
         while True:
             found = store.state
             for page in store.pages(self._request, cursor):
