@@ -23,6 +23,9 @@ if TYPE_CHECKING:  # the driver's classes take a type of rows in its stubs alone
     _Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
 
 CHANNEL = "imagemill_changes"
+_TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""The last but one is what asyncpg says of a connection that was lost in the middle of an answer."""
+
 PACE_S = 0.05
 """The least time between two notifications, in seconds: what is announced in between travels together."""
 PROBE_S = 15.0
@@ -66,7 +69,7 @@ class PostgresChanges:
                         log.info("Hints of changes travel again.", extra={"action": "hints_back"})
                         away = False
                     await self._tell(connection)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except _TROUBLE as error:
                 if not away:
                     log.warning(
                         "Hints of changes travel no more (%s); whoever waits for one looks by itself meanwhile.",

@@ -71,7 +71,9 @@ def from_rpc_error(error: AioRpcError, target: str) -> MillError:
             reason = info.reason
         elif detail.Is(bad.DESCRIPTOR) and detail.Unpack(bad):
             fields |= {violation.field: violation.description for violation in bad.field_violations}
-    if not reason and error.code() is grpc.StatusCode.UNAVAILABLE:
+    # The latter is what gRPC says when the connection is lost while it sends.
+    lost = error.code() is grpc.StatusCode.UNAVAILABLE or error.details() == "Internal error from Core"
+    if not reason and lost:
         return MillUnreachable(target)
     reason = reason or error.code().name
     return MillError(reason, error.details() or reason, status=error.code(), fields=fields)

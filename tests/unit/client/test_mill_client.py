@@ -9,8 +9,10 @@ from pathlib import Path
 
 import grpc
 import pytest
+from grpc.aio import AioRpcError, Metadata
 
 from imagemill.client import MillClient, MillError, MillUnreachable
+from imagemill.client.errors import from_rpc_error
 from imagemill.v1.batch_pb2 import Batch, Item
 from tests.unit.client.fake_mill import FakeMill, fail, serving
 
@@ -43,6 +45,13 @@ async def test_a_mill_that_is_not_there_is_an_error_of_its_own_that_may_pass(tmp
 
     assert caught.value.reason == "UNAVAILABLE"
     assert caught.value.may_pass
+
+
+def test_a_connection_that_is_lost_while_the_client_sends_is_a_mill_that_is_not_there() -> None:
+    # What grpc says then, although no server has met with an error: too rare a moment to be brought about here.
+    lost = AioRpcError(grpc.StatusCode.INTERNAL, Metadata(), Metadata(), details="Internal error from Core")
+
+    assert isinstance(from_rpc_error(lost, "localhost:50051"), MillUnreachable)
 
 
 async def test_batches_are_listed_over_all_pages(client: MillClient) -> None:
