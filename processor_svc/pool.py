@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_OUTSTANDING = 2
-"""Jobs a child holds: the one it works at and the next, so that it never waits for its parent."""
+_OUTSTANDING = 4
+"""Jobs a child holds: the one it works at and the next ones, so that it never waits for its parent, which
+may be busy with something else for as long as two or three small pictures take."""
 _STARTS = 4
 """Starts in a row that may fail before the pool gives up."""
 _PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
