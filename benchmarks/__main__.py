@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import corpus, report
-from benchmarks.contest import RUNNERS, Contest, prepared
+from benchmarks.contest import RUNNERS, Contest, prepared, runs_folder
 from benchmarks.goals import judged, passes
 from benchmarks.jobs import JOBS, WrongOutput
 from benchmarks.machine import facts
@@ -34,8 +34,9 @@ def main() -> int:
     results: list[Result] = []
     with serving(choices.folder) as address:
         for name in choices.jobs:
-            job = JOBS[name]
-            contest = Contest(job, choices.images or job.images, choices.rounds, choices.folder, address)
+            job, folder = JOBS[name], choices.folder
+            images, runs = choices.images or job.images, runs_folder(folder)
+            contest = Contest(job, images, choices.rounds, folder, runs, address)
             results += _job(contest, runners)
     kept = choices.folder / "results.jsonl"
     measured = facts()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +37,7 @@ class MillServices(Runner):
         folder.mkdir()
         try:
             with (
-                _servers(folder) as (broker, database),
+                _servers() as (broker, database),
                 open_cluster(folder, broker.url, database.url(), replicas=_WORKERS) as cluster,
             ):
                 cluster.tell(
@@ -66,13 +67,15 @@ class MillServices(Runner):
 
 
 @contextmanager
-def _servers(folder: Path) -> Iterator[tuple[RabbitNode, PostgresNode]]:
-    broker = RabbitNode(folder / "rabbitmq")
-    try:
-        database = PostgresNode(durable=True)
+def _servers() -> Iterator[tuple[RabbitNode, PostgresNode]]:
+    # On a disk, wherever the pictures lie: they are to pay for their durability.
+    with tempfile.TemporaryDirectory(prefix="rabbitmq-", ignore_cleanup_errors=True) as folder:
+        broker = RabbitNode(Path(folder))
         try:
-            yield broker, database
+            database = PostgresNode(durable=True)
+            try:
+                yield broker, database
+            finally:
+                database.destroy()
         finally:
-            database.destroy()
-    finally:
-        broker.destroy()
+            broker.destroy()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import corpus, report
-from benchmarks.contest import Contest
+from benchmarks.contest import Contest, runs_folder
 from benchmarks.jobs import R, WrongOutput
 from benchmarks.report import Result, ratios
 from benchmarks.runners import Floor, Mill, Plain
@@ -50,7 +50,7 @@ def main() -> int:
     corpus.ensure(choices.folder, R.kind)
     results = []
     with serving(choices.folder) as address:
-        contest = Contest(R, choices.images, choices.rounds, choices.folder, address)
+        contest = Contest(R, choices.images, choices.rounds, choices.folder, runs_folder(choices.folder), address)
         try:
             for result in contest.results([Mill(), Plain(), Floor()]):
                 print(result.line(), flush=True)

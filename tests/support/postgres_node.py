@@ -40,6 +40,8 @@ _SETTINGS = (
     "listen_addresses=127.0.0.1",
     "max_connections=200",
     "shared_buffers=64MB",
+    # In its data folder: what lies in the machine's memory would stay there for ever when the server is killed.
+    "dynamic_shared_memory_type=mmap",
 )
 
 
