@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from pathlib import Path
@@ -99,11 +98,10 @@ async def _with_pool(
         open_mill,
     )
     from imagemill.runtime.exposition import MetricsUnexposed
+    from imagemill.runtime.memory import collect_garbage
     from imagemill.runtime.traces import TracesUnsent
 
-    # All is imported and stays: from here on there is garbage, and only new things need be searched for it.
-    gc.freeze()
-    gc.enable()
+    collect_garbage()
     settings = EmbeddedSettings(home, told.values, listen)
     try:
         with live.values.followed_by(lambda values: set_level(values.log_level)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -14,6 +13,7 @@ import grpc
 from imagemill.cli.exits import CommandError, ExitCode
 from imagemill.cli.options import mill_at, to_reach
 from imagemill.client import MillClient, MillError, MillUnreachable
+from imagemill.runtime.memory import collect_garbage
 from imagemill.v1.batch_pb2 import Batch
 
 T = TypeVar("T")
@@ -53,9 +53,7 @@ def ask(to: str | None, work: Callable[[MillClient], Awaitable[T]]) -> T:
 
 def begin_work() -> None:
     """Prepare this process for work beyond reading its arguments; all is imported by now."""
-    # What was imported stays; from here on there is garbage.
-    gc.freeze()
-    gc.enable()
+    collect_garbage()
     # What libraries have to say is not for the terminal: every failure is told in words of ours.
     logging.getLogger().addHandler(logging.NullHandler())
 
