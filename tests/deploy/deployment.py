@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -96,8 +97,8 @@ class Deployment:
         return [one for one, state in zip(ids, states, strict=True) if state and state["Status"] != "healthy"]
 
     def containers(self, service: str) -> list[str]:
-        """The ids of a service's containers."""
-        return self.compose("ps", "--quiet", service).split()
+        """The ids of a service's containers, the killed ones too, which Compose 2 leaves out by itself."""
+        return self.compose("ps", "--all", "--quiet", service).split()
 
     def address(self, service: str) -> str:
         """A service's address in the one network that it has."""
@@ -108,7 +109,11 @@ class Deployment:
         """End one container's service on the spot, from within; whether it returns is the restart policy's affair."""
         container = self.containers(service)[0]
         before = _restarts(container)
-        docker("exec", container, "python", "-c", _KILL_THE_SERVICE)
+        # The container's end may reach what runs in it before that has ended by itself.
+        ending = subprocess.run(
+            ["docker", "exec", container, "python", "-c", _KILL_THE_SERVICE], timeout=60, check=False
+        )
+        assert ending.returncode in (0, 128 + signal.SIGKILL)
         eventually_blocking(lambda: _restarts(container) > before, timeout_s=SETTLE_S, pause_s=0.05)
 
     def kill(self, service: str) -> None:
