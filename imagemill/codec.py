@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from typing import cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -14,6 +14,11 @@ from imagemill.domain.batches import Batch
 from imagemill.domain.failures import Failure, FailureCode
 from imagemill.domain.items import Facts, ItemEvent, ItemRow, Original, Render, State, Timings
 from imagemill.v1 import batch_pb2, messages_pb2, recipe_pb2
+
+if TYPE_CHECKING:  # the stubs alone know it as a generic type, and by this name
+    from google.protobuf.internal.enum_type_wrapper import _EnumTypeWrapper as EnumTypeWrapper
+
+NumberT = TypeVar("NumberT", bound=int)
 
 
 def timestamp(seconds: float | None) -> Timestamp | None:
@@ -39,31 +44,29 @@ def recipe_mapping(message: recipe_pb2.Recipe) -> dict[str, object]:
     """The mapping that a recipe message stands for; what is absent there is absent here."""
     mapping: dict[str, object] = {"variants": [_variant_mapping(variant) for variant in message.variants]}
     if message.metadata:
-        mapping["metadata"] = _word(recipe_pb2.Recipe.Metadata.Name(message.metadata), "METADATA_")
+        mapping["metadata"] = _word(recipe_pb2.Recipe.Metadata, message.metadata, "METADATA_")
     if message.color_profile:
-        name = recipe_pb2.Recipe.ColorProfile.Name(message.color_profile)
-        mapping["color_profile"] = _word(name, "COLOR_PROFILE_")
+        mapping["color_profile"] = _word(recipe_pb2.Recipe.ColorProfile, message.color_profile, "COLOR_PROFILE_")
     return mapping
 
 
 def _variant_mapping(variant: recipe_pb2.Variant) -> dict[str, object]:
     mapping: dict[str, object] = {field.name: value for field, value in variant.ListFields()}
     if variant.mode:
-        mapping["mode"] = _word(recipe_pb2.Variant.Mode.Name(variant.mode), "MODE_")
+        mapping["mode"] = _word(recipe_pb2.Variant.Mode, variant.mode, "MODE_")
     if variant.format:
-        mapping["format"] = _word(recipe_pb2.Variant.Format.Name(variant.format), "FORMAT_")
+        mapping["format"] = _word(recipe_pb2.Variant.Format, variant.format, "FORMAT_")
     return mapping
 
 
 def recipe_message(mapping: Mapping[str, object]) -> recipe_pb2.Recipe:
-    """The message of a valid recipe's canonical mapping."""
+    """The message of a valid recipe's canonical mapping; what only a newer version knows of it is left out."""
     variants = cast("Iterable[Mapping[str, object]]", mapping["variants"])
-    metadata = f"METADATA_{mapping.get('metadata', 'strip')}".upper()
-    color_profile = f"COLOR_PROFILE_{mapping.get('color_profile', 'convert')}".upper()
+    color_profile = mapping.get("color_profile", "convert")
     return recipe_pb2.Recipe(
         variants=[_variant_message(variant) for variant in variants],
-        metadata=recipe_pb2.Recipe.Metadata.Value(metadata),
-        color_profile=recipe_pb2.Recipe.ColorProfile.Value(color_profile),
+        metadata=_number(recipe_pb2.Recipe.Metadata, "METADATA_", mapping.get("metadata", "strip")),
+        color_profile=_number(recipe_pb2.Recipe.ColorProfile, "COLOR_PROFILE_", color_profile),
     )
 
 
@@ -71,16 +74,24 @@ def _variant_message(mapping: Mapping[str, object]) -> recipe_pb2.Variant:
     message = recipe_pb2.Variant()
     for name, value in mapping.items():
         if name == "mode":
-            message.mode = recipe_pb2.Variant.Mode.Value(f"MODE_{value}".upper())
+            message.mode = _number(recipe_pb2.Variant.Mode, "MODE_", value)
         elif name == "format":
-            message.format = recipe_pb2.Variant.Format.Value(f"FORMAT_{value}".upper())
-        else:
+            message.format = _number(recipe_pb2.Variant.Format, "FORMAT_", value)
+        elif name in recipe_pb2.Variant.DESCRIPTOR.fields_by_name:
             setattr(message, name, value)
     return message
 
 
-def _word(name: str, prefix: str) -> str:
-    return name.removeprefix(prefix).lower()
+def _number(enumeration: EnumTypeWrapper[NumberT], prefix: str, word: object) -> NumberT:
+    known = dict(enumeration.items())
+    return known.get(f"{prefix}{word}".upper(), known[f"{prefix}UNSPECIFIED"])
+
+
+def _word(enumeration: EnumTypeWrapper[Any], number: int, prefix: str) -> str:
+    # A newer client may send what only a newer mill knows: the parser refuses it by its number.
+    if number not in enumeration.values():
+        return str(number)
+    return enumeration.Name(number).removeprefix(prefix).lower()
 
 
 # Items
@@ -236,8 +247,8 @@ _MOST_ATTEMPTS = 1_000_000
 def event_value(message: messages_pb2.ItemEvent) -> ItemEvent:
     """An event from its message.
 
-    Raises `ValueError` for one that no worker writes: with an unknown state or code, or a number below zero or beyond
-    bounds. Once in a row, it would spoil every report on the batch.
+    Raises `ValueError` for one that no worker writes: with an unknown state, what is no code, or a number below zero or
+    beyond bounds. Once in a row, it would spoil every report on the batch.
     """
     numbers = _numbers(message)
     # A sum tells what is no number at all.

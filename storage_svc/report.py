@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from imagemill import codec
-from imagemill.domain.failures import FAMILY_OF, FailureCode
+from imagemill.domain.failures import family_of
 from imagemill.domain.figures import Figures, HostFigures, Hosts, Spread
 from imagemill.domain.items import State
 from imagemill.ports.records import Tally
@@ -50,13 +50,13 @@ def _ratio(part: float, whole: float) -> float | None:
 
 def _errors(codes: Counter[str]) -> list[api.CodeCount]:
     ranked = sorted(codes.items(), key=lambda entry: (-entry[1], entry[0]))
-    return [api.CodeCount(code=code, count=count, family=FAMILY_OF[FailureCode(code)]) for code, count in ranked]
+    return [api.CodeCount(code=code, count=count, family=family_of(code)) for code, count in ranked]
 
 
 def _families(codes: Counter[str]) -> Counter[str]:
     families: Counter[str] = Counter()
     for code, count in codes.items():
-        families[FAMILY_OF[FailureCode(code)]] += count
+        families[family_of(code)] += count
     return families
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from imagemill.cli.exits import CommandError, ExitCode
@@ -21,7 +21,7 @@ from imagemill.settings.problems import SettingsError
 from imagemill.settings.service_groups import Parts
 from imagemill.wiring.blobs import open_blobs
 from imagemill.wiring.broker import open_broker
-from imagemill.wiring.records import check_records
+from imagemill.wiring.records import tables_at
 
 ANSWER_S = 15.0
 """How long a part may take, in seconds."""
@@ -34,14 +34,23 @@ _BUCKET_ADVICE = (
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What there is to know of a part that can be used, beyond that it can."""
+
+    facts: Mapping[str, str] = field(default_factory=dict)
+    remark: str = ""
+    """What people should hear of it: the end of a sentence that begins with the part."""
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """A part as the settings name it."""
 
     name: str
     where: str
     """Fit to be shown."""
-    attempt: Callable[[], Awaitable[None]] | None
-    """Tries it; None when nobody has said where it is."""
+    attempt: Callable[[], Awaitable[Known]] | None
+    """Tries it, and says what it is like; None when nobody has said where it is."""
     advice: str
     """What to do when it can't be used, beyond what it says itself."""
 
@@ -53,6 +62,7 @@ class Finding:
     part: Part
     trouble: str | None
     """None when it can be used."""
+    known: Known = Known()
 
 
 def doctor_command(told: Sources, *, as_json: bool) -> ExitCode:
@@ -78,7 +88,7 @@ def _parts(told: Mapping[str, Any]) -> Iterator[Part]:
         told.get(name) for name in ("broker_url", "database_url", "blob_url", "storage_target")
     )
     yield _part("broker", "broker_url", broker, _try_broker, "see that RabbitMQ runs, and that the URL is right")
-    yield _part("database", "database_url", database, check_records, "see that it runs, and that the URL is right")
+    yield _part("database", "database_url", database, _try_database, "see that it runs, and that the URL is right")
     in_folder = blobs is None or blobs.startswith("file:")
     yield _part("blob store", "blob_url", blobs, _try_blobs, _FOLDER_ADVICE if in_folder else _BUCKET_ADVICE)
     yield _part("storage service", "storage_target", storage, _try_storage, "start it with: imagemill storage")
@@ -87,30 +97,41 @@ def _parts(told: Mapping[str, Any]) -> Iterator[Part]:
     )
 
 
-def _part(name: str, setting: str, told: str | None, attempt: Callable[[str], Awaitable[None]], advice: str) -> Part:
+def _part(name: str, setting: str, told: str | None, attempt: Callable[[str], Awaitable[Known]], advice: str) -> Part:
     if told is None:
         return Part(name, "", None, f"set {settings_of(Parts)[setting].variable}")
     return Part(name, masked(told) if "://" in told else told, lambda: attempt(told), advice)
 
 
-async def _try_broker(url: str) -> None:
+async def _try_broker(url: str) -> Known:
     async with open_broker(url) as broker:
         await broker.check()
+    return Known()
 
 
-async def _try_blobs(url: str) -> None:
+async def _try_database(url: str) -> Known:
+    tables = await tables_at(url)
+    return Known({"revision": tables.revision, "compatible_from": tables.compatible_from}, tables.remark)
+
+
+async def _try_blobs(url: str) -> Known:
     with closing(open_blobs(url)) as blobs:
         await blobs.check()
+    return Known()
 
 
-async def _try_storage(target: str) -> None:
+async def _try_storage(target: str) -> Known:
+    return await _try_service(target, STORAGE)
+
+
+async def _try_gateway(target: str) -> Known:
+    return await _try_service(target, GATEWAY)
+
+
+async def _try_service(target: str, service: str) -> Known:
     async with dial(target) as channel:
-        await service_answers(channel, target, STORAGE)()
-
-
-async def _try_gateway(target: str) -> None:
-    async with dial(target) as channel:
-        await service_answers(channel, target, GATEWAY)()
+        await service_answers(channel, target, service)()
+    return Known()
 
 
 async def _examined(parts: list[Part]) -> list[Finding]:
@@ -122,20 +143,21 @@ async def _examine(part: Part) -> Finding:
         return Finding(part, "nobody has said where it is")
     try:
         async with asyncio.timeout(ANSWER_S):
-            await part.attempt()
+            return Finding(part, None, await part.attempt())
     except TimeoutError:
         return Finding(part, f"no answer within {ANSWER_S:g} s")
     except (PartUnavailable, ValueError) as error:
         return Finding(part, str(error).removesuffix("."))
     except OSError as error:
         return Finding(part, f"{error.filename or 'it'} can't be used: {error.strerror or 'input/output error'}")
-    return Finding(part, None)
 
 
 def _record(finding: Finding) -> Mapping[str, object]:
     part = finding.part
     record: dict[str, object] = {"part": part.name, "where": part.where, "ok": finding.trouble is None}
-    return record if finding.trouble is None else record | {"trouble": finding.trouble, "advice": part.advice}
+    if finding.trouble is None:
+        return {**record, **finding.known.facts}
+    return record | {"trouble": finding.trouble, "advice": part.advice}
 
 
 def _print(findings: list[Finding]) -> None:
@@ -149,3 +171,5 @@ def _print(findings: list[Finding]) -> None:
     for each in findings:
         if each.trouble is not None:
             print_text(f"\n{each.part.name}: {each.trouble}.\n  What to do: {each.part.advice}.")
+        elif each.known.remark:
+            print_text(f"\nThe {each.part.name} {each.known.remark}.")

@@ -29,13 +29,19 @@ def migrate_command(told: Sources, *, as_json: bool) -> ExitCode:
     """Bring the database to this version's tables, and say what was done."""
     url = load_settings(OnDatabase, told).values.database_url
     migrated = _done(migrate_records(url))
+    tables = migrated.tables
     if as_json:
-        print_json({"before": migrated.before, "after": migrated.after})
-    elif migrated.before == migrated.after:
-        print_text(f"The database has tables of revision {migrated.after}, which this version needs. Nothing to do.")
+        print_json({"before": migrated.before, "after": tables.revision, "compatible_from": tables.compatible_from})
+    elif tables.remark:
+        print_text(f"The database {tables.remark}. Nothing to do.")
+    elif migrated.before == tables.revision:
+        print_text(f"The database has tables of revision {tables.revision}, which this version needs. Nothing to do.")
     else:
         before = f"from revision {migrated.before}" if migrated.before else "from nothing"
-        print_text(f"The database has been brought {before} to revision {migrated.after}.")
+        print_text(
+            f"The database has been brought {before} to revision {tables.revision}. "
+            f"Versions that need {tables.compatible_from} or later can work on it."
+        )
     return ExitCode.OK
 
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from imagemill.client import state_word
 from imagemill.domain.names import picture_name, undecodable_name
 from imagemill.v1.batch_pb2 import Batch, Item, Progress, Render
 from imagemill.v1.batch_service_pb2 import BatchReport, Bucket, HostFigures, HostReport, Percentiles
@@ -30,7 +31,7 @@ TIMINGS = ("download_ms", "decode_ms", "resize_ms", "encode_ms", "store_ms")
 
 def state_name(item: Item) -> str:
     """Return an item's state as one word: `SUCCEEDED`."""
-    return Item.State.Name(item.state).removeprefix("STATE_")
+    return state_word(item).upper()
 
 
 def counts_record(progress: Progress) -> dict[str, int]:
@@ -43,7 +44,7 @@ def batch_record(batch: Batch) -> dict[str, object]:
     progress = batch.progress
     return {
         "name": batch.name,
-        "state": Batch.State.Name(batch.state).removeprefix("STATE_"),
+        "state": state_word(batch).upper(),
         "revision": batch.revision,
         "counts": counts_record(progress),
         "downloaded_bytes": progress.downloaded_bytes,
@@ -135,7 +136,7 @@ def report_record(report: BatchReport) -> dict[str, object]:
     batch = report.batch
     return {
         "batch": batch.name,
-        "state": Batch.State.Name(batch.state).removeprefix("STATE_"),
+        "state": state_word(batch).upper(),
         "input": dict(sorted(batch.labels.items())),
         "recipe_fingerprint": batch.recipe_fingerprint,
         "counts": counts_record(batch.progress),

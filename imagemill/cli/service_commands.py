@@ -85,7 +85,8 @@ def _run(name: str, group: type[GroupT], work: Work[GroupT], sources: Sources) -
 def migrate(*, settings: SettingsPath = None, profile: ProfileName = None, output: a.Output = "text") -> int:
     """Bring the database (IMAGEMILL_DATABASE_URL) to this version's tables.
 
-    Safe to repeat, and safe while services run: those of another version wait.
+    Safe to repeat, and safe while services run: those that can't work on the
+    tables wait. Says from which revision on versions can.
     """
     from imagemill.cli.parts import migrate_command
 

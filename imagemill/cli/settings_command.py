@@ -103,10 +103,12 @@ def _record_of_row(row: Row) -> Record:
 
 
 def _record_of_message(setting: Setting) -> Record:
+    from imagemill.client.names import enum_word
+
     return {
         "name": setting.name,
         "value": setting.value,
-        "source": setting.Source.Name(setting.source).removeprefix("SOURCE_").lower().replace("_", " "),
+        "source": enum_word(setting.Source, setting.source, "SOURCE").replace("_", " "),
         "origin": setting.origin,
         "default": setting.default_value,
         "allowed": setting.allowed,

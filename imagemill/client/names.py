@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from imagemill.v1.batch_pb2 import Batch, Item
 from imagemill.v1.batch_service_pb2 import WatchView
+
+if TYPE_CHECKING:  # the stubs alone know it as a generic type, and by this name
+    from google.protobuf.internal.enum_type_wrapper import _EnumTypeWrapper as EnumTypeWrapper
 
 BatchLike: TypeAlias = Batch | str
 """A batch, its name `batches/{batch}`, or its bare id."""
@@ -25,9 +28,14 @@ def batch_name(batch: BatchLike) -> str:
 
 
 def state_word(resource: Batch | Item) -> str:
-    """Return the state of a batch or of an item as a word: `succeeded`."""
-    name = Batch.State.Name(resource.state) if isinstance(resource, Batch) else Item.State.Name(resource.state)
-    return name.removeprefix("STATE_").lower()
+    """Return the state of a batch or of an item as a word: `succeeded`; `unknown_10` of one that a newer mill has."""
+    return enum_word(Batch.State if isinstance(resource, Batch) else Item.State, resource.state, "STATE")
+
+
+def enum_word(enumeration: EnumTypeWrapper[Any], number: int, prefix: str) -> str:
+    """Return the word for a number of an enumeration whose names begin with a prefix."""
+    name = enumeration.Name(number) if number in enumeration.values() else f"unknown_{number}"
+    return name.removeprefix(f"{prefix}_").lower()
 
 
 def item_states(states: Iterable[ItemState]) -> list[Item.State.ValueType]:

@@ -10,8 +10,11 @@ API, and is never renamed. What each means and what to do about it stands in `do
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+
+_CODE = re.compile(r"[A-Z][A-Z0-9_]{2,63}")
 
 
 class Family(StrEnum):
@@ -73,6 +76,15 @@ class FailureCode(StrEnum):
     ABANDONED = "ABANDONED"
     INTERNAL = "INTERNAL"
 
+    @classmethod
+    def _missing_(cls, value: object) -> FailureCode | None:
+        """A code of a newer version, which works beside this one: kept as it is, though nothing is known of it."""
+        if not (isinstance(value, str) and _CODE.fullmatch(value)):
+            return None
+        newer = str.__new__(cls, value)
+        newer._name_ = newer._value_ = value
+        return newer
+
 
 _FAMILIES: dict[Family, tuple[FailureCode, ...]] = {
     Family.INPUT: (FailureCode.SOURCE_INVALID, FailureCode.SKIPPED_BY_INPUT, FailureCode.ADDRESS_DENIED),
@@ -120,6 +132,11 @@ _FAMILIES: dict[Family, tuple[FailureCode, ...]] = {
 
 FAMILY_OF: dict[FailureCode, Family] = {code: family for family, codes in _FAMILIES.items() for code in codes}
 """The family of each code; complete, which a guard test proves."""
+
+
+def family_of(code: str) -> Family:
+    """The family of a code; INTERNAL of one that only a newer version knows."""
+    return FAMILY_OF.get(FailureCode(code), Family.INTERNAL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
-from imagemill.domain.failures import FAMILY_OF, Failure, FailureCode, Family
+from imagemill.domain.failures import Failure, FailureCode, Family, family_of
 
 
 class State(IntEnum):
@@ -202,7 +202,7 @@ def facts_after(head: Head, event: ItemEvent) -> Facts:
     facts = event.facts
     if event.outside_budget and head.state is State.FAILED:
         return Facts(failure=facts.failure or _LOST_ORIGINAL)
-    if head.state is State.PENDING and facts.failure and FAMILY_OF[facts.failure.code] is Family.CONTENT:
+    if head.state is State.PENDING and facts.failure and family_of(facts.failure.code) is Family.CONTENT:
         # Bytes that came wrong are not rendered again: they are downloaded again.
         return replace(facts, original=None)
     return facts

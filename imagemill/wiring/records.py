@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from imagemill.adapters.sql.revisions import Migrated
-from imagemill.adapters.sql.sqlite import migrate_sqlite, open_sqlite
+from imagemill.adapters.sql.revisions import Migrated, Tables
+from imagemill.adapters.sql.sqlite import migrate_sqlite, open_sqlite, sqlite_tables
 from imagemill.ports.records import Records, RecordsUnavailable
 from imagemill.ports.unavailable import UrlUnusable
 
@@ -42,15 +42,18 @@ async def await_records(url: str, *, connections: int = CONNECTIONS) -> Records:
     return await open_sqlite(_file(url))
 
 
-async def check_records(url: str) -> None:
-    """See whether a store is there with this version's tables; it is neither made nor changed.
+async def tables_at(url: str) -> Tables:
+    """The tables that a store has; it is neither made nor changed.
 
-    Raises `UrlUnusable` for a URL that is none, `RecordsUnavailable` that says what is wrong.
+    Raises `UrlUnusable` for a URL that is none, `RecordsUnavailable` that says why it can't be worked on.
     """
-    if url.partition(":")[0] not in POSTGRES and not _file(url).exists():
+    if url.partition(":")[0] in POSTGRES:
+        from imagemill.adapters.sql.postgres import postgres_tables
+
+        return await postgres_tables(url)
+    if not _file(url).exists():
         raise RecordsUnavailable(f"there is no file {_file(url)} yet; the storage service makes it")
-    records = await open_records(url, connections=1)
-    await records.close()
+    return await sqlite_tables(_file(url))
 
 
 async def migrate_records(url: str) -> Migrated:

@@ -29,13 +29,16 @@ from imagemill.adapters.originals import KeptOriginals, LocalOriginals, SlotOrig
 from imagemill.adapters.postgres_changes import open_postgres_changes
 from imagemill.adapters.rabbitmq import open_rabbitmq
 from imagemill.adapters.sql.postgres import migrate_postgres, open_postgres
-from imagemill.adapters.sql.sqlite import open_sqlite
+from imagemill.adapters.sql.sqlite import migrate_sqlite, open_sqlite
 from imagemill.ports.blobs import Blobs, Originals
 from imagemill.ports.broker import Broker, Queue
 from imagemill.ports.changes import Changes
 from imagemill.ports.records import Records
+from tests.support.newer_tables import STEP, run_statements
 from tests.support.object_store import ObjectServer
 from tests.support.postgres_node import own_schema, run_apart, run_sql
+
+EMPTY = "TRUNCATE items, batches, claims, epochs"
 
 
 @asynccontextmanager
@@ -68,6 +71,23 @@ async def sqlite_records(request: pytest.FixtureRequest) -> AsyncIterator[Record
 @asynccontextmanager
 async def postgres_records(request: pytest.FixtureRequest) -> AsyncIterator[Records]:
     async with closing(await open_postgres(request.getfixturevalue("postgres_url"), 4)) as records:
+        yield records
+
+
+@asynccontextmanager
+async def sqlite_records_on_newer_tables(request: pytest.FixtureRequest) -> AsyncIterator[Records]:
+    path = request.getfixturevalue("tmp_path") / "mill.db"
+    await migrate_sqlite(path)
+    run_statements(f"sqlite:///{path}", STEP)
+    async with closing(await open_sqlite(path)) as records:
+        yield records
+
+
+@asynccontextmanager
+async def postgres_records_on_newer_tables(request: pytest.FixtureRequest) -> AsyncIterator[Records]:
+    url = request.getfixturevalue("newer_postgres_schema")
+    run_sql(url, EMPTY)
+    async with closing(await open_postgres(url, 4)) as records:
         yield records
 
 
@@ -158,6 +178,8 @@ BROKERS: list[Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Brok
 RECORDS: list[Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Records]]] = [
     sqlite_records,
     postgres_records,
+    sqlite_records_on_newer_tables,
+    postgres_records_on_newer_tables,
 ]
 BLOBS: list[Callable[[pytest.FixtureRequest], OpenBlobs]] = [
     local_blobs,
@@ -199,10 +221,19 @@ def postgres_schema(postgres_server: str) -> Iterator[str]:
         yield own
 
 
+@pytest.fixture(scope="session")
+def newer_postgres_schema(postgres_server: str) -> Iterator[str]:
+    """The same with tables of a version to come, which this one can work on."""
+    with own_schema(postgres_server) as own:
+        run_apart(migrate_postgres(own))
+        run_statements(own, STEP)
+        yield own
+
+
 @pytest.fixture
 def postgres_url(postgres_schema: str) -> str:
     """The URL of a database without rows."""
-    run_sql(postgres_schema, "TRUNCATE items, batches, claims, epochs")
+    run_sql(postgres_schema, EMPTY)
     return postgres_schema
 
 

@@ -302,7 +302,8 @@ async def test_messages_of_a_newer_kind_go_to_the_dead_letters_and_are_spoken_of
     connection = await aio_pika.connect(rabbitmq_node.url)
     channel = await connection.channel()
     for version in ("1.7", "2.0"):
-        message = aio_pika.Message(version.encode(), headers={"imagemill-schema": version})
+        headers: dict[str, Any] = {"imagemill-schema": version, "imagemill-of-the-future": ["whatever", 7]}
+        message = aio_pika.Message(version.encode(), headers=headers)
         await channel.default_exchange.publish(message, Queue.DOWNLOAD)
     await connection.close()
 

@@ -107,7 +107,7 @@ async def test_h3_whatever_the_driver_says_of_a_lost_connection_another_one_is_m
     async def lost_once(self: asyncpg.Connection[asyncpg.Record], *arguments: object, **rest: float) -> str:
         if confused:
             raise confused.pop()
-        return await execute(self, *arguments, **rest)  # type: ignore[arg-type]
+        return await execute(self, *arguments, **rest)  # type: ignore[arg-type]  # handed on as they came
 
     monkeypatch.setattr(asyncpg.Connection, "execute", lost_once)
     other.announce(["lost"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,19 @@ from sqlalchemy import Connection, create_engine, inspect, text
 
 from imagemill.adapters.sql import postgres
 from imagemill.adapters.sql.migration import FOLDER, upgrade
-from imagemill.adapters.sql.revisions import REVISION, SchemaUnknown
+from imagemill.adapters.sql.revisions import COMPATIBLE_FROM, REVISION, SchemaUnknown, Tables, revision_of
 from imagemill.adapters.sql.schema import IN_FLIGHT, PENDING, SUCCEEDED, metadata
 from imagemill.domain.items import Head, State
 from imagemill.ports.records import Records, RecordsUnavailable
-from imagemill.wiring.records import migrate_records, open_records
+from imagemill.wiring.records import migrate_records, open_records, tables_at
 from tests.support.builders import batch_of, move, new_batch, new_items, put_batch, rows_of, success
+from tests.support.newer_tables import ADDITIONS, NEWER, STEP, run_statements, shapes_of, what_breaks
 from tests.support.postgres_node import own_schema, run_apart
 
-REVISIONS = [each.revision for each in ScriptDirectory(str(FOLDER)).walk_revisions()][::-1]
+STEPS = [*ScriptDirectory(str(FOLDER)).walk_revisions()][::-1]
+REVISIONS = [step.revision for step in STEPS]
+FIRST_THAT_SAYS = "0007"
+"""The first step that says which versions can work on its tables."""
 OLD_ROWS = """
     INSERT INTO batches (id, client_id, state, display_name, labels, recipe, recipe_fingerprint, priority,
         keep_originals, revision, n_pending, n_queued, n_downloading, n_downloaded, n_processing, n_succeeded,
@@ -83,12 +89,12 @@ def differences(connection: Connection) -> list[Any]:
     return list(compare_metadata(MigrationContext.configure(connection), metadata))
 
 
-async def assert_works(records: Records) -> None:
-    """The rows of the first mills are there, and the whole of an item can be written and read."""
+async def assert_works(records: Records, *, tries: int = 1) -> None:
+    """The rows of the first mills are there, with so many `tries`, and the whole of an item can be written and read."""
     old = {row.index: row for row in await rows_of(records)}
     assert [old[0].head.state, old[1].head.state] == [State.PENDING, State.SUCCEEDED]
     assert old[1].facts.original is not None
-    assert (old[1].facts.original.sha256, old[1].facts.original.tries) == ("d", 1)
+    assert (old[1].facts.original.sha256, old[1].facts.original.tries) == ("d", tries or None)
     assert (await batch_of(records)).keep_undecodable is False
 
     await put_batch(records, new_batch("new"), new_items([0]))
@@ -106,7 +112,7 @@ def test_the_newest_revision_is_the_one_that_the_code_needs() -> None:
 async def test_an_empty_database_gets_the_tables_that_the_code_knows(url: str) -> None:
     first, again = await migrate_records(url), await migrate_records(url)
 
-    assert (first.before, first.after, again.before) == (None, REVISION, REVISION)
+    assert (first.before, first.tables.revision, again.before) == (None, REVISION, REVISION)
     assert on(url, differences) == []
 
 
@@ -183,13 +189,139 @@ async def test_on_a_server_the_partial_indexes_hold_what_the_queries_ask_for(pos
         assert name in on(postgres_schema, plan(f"{condition.text} AND {column} = '1'"))
 
 
-async def test_tables_of_a_newer_version_are_left_alone(url: str) -> None:
+@pytest.mark.parametrize("said", [[], [("9999", "9998")], [("0007", "0007"), ("9998", "0007")]])
+async def test_newer_tables_that_do_not_vouch_for_this_version_are_left_alone(
+    url: str, said: list[tuple[str, str]]
+) -> None:
     await migrate_records(url)
-    on(url, script("UPDATE alembic_version SET version_num = '9999';"))
+    rows = "".join(f"INSERT INTO compatibility VALUES ('{row[0]}', '{row[1]}');" for row in said)
+    run_statements(url, "DELETE FROM compatibility; UPDATE alembic_version SET version_num = '9999';" + rows)
 
-    for act in (open_records, migrate_records):
-        with pytest.raises(SchemaUnknown, match="use a newer Imagemill"):
+    for act in (open_records, migrate_records, tables_at):
+        with pytest.raises(SchemaUnknown, match=r"revision 9999, which is newer .* use a newer Imagemill"):
             await act(url)
+
+
+async def test_newer_tables_without_a_word_on_compatibility_are_left_alone(url: str) -> None:
+    await migrate_records(url)
+    run_statements(url, "DROP TABLE compatibility; UPDATE alembic_version SET version_num = '9999';")
+
+    with pytest.raises(SchemaUnknown, match="use a newer Imagemill"):
+        await open_records(url)
+
+
+async def test_newer_tables_that_vouch_for_this_version_are_worked_on_and_left_as_they_are(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await migrate_records(url)
+    run_statements(url, OLD_ROWS + STEP)
+    before = on(url, shapes_of)
+
+    migrated, tables = await migrate_records(url), await tables_at(url)
+    with caplog.at_level(logging.INFO, logger="imagemill"):
+        records = await open_records(url)
+    try:
+        await assert_works(records, tries=0)
+        await records.check()
+    finally:
+        await records.close()
+
+    assert (migrated.before, migrated.tables, tables) == (NEWER, Tables(NEWER, REVISION), Tables(NEWER, REVISION))
+    assert on(url, shapes_of) == before
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 1
+    assert (
+        f"tables of revision {NEWER}, newer than this version's {REVISION}, and compatible from {REVISION}" in said[0]
+    )
+
+
+async def test_a_service_that_works_when_the_tables_become_newer_says_so_once_and_goes_on(
+    postgres_server: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with own_schema(postgres_server) as url:
+        await migrate_records(url)
+        records = await open_records(url)
+        try:
+            await put_batch(records, new_batch("b"), new_items([0]))
+            run_statements(url, STEP)
+            with caplog.at_level(logging.INFO, logger="imagemill"):
+                for _ in range(3):
+                    await records.check()
+            await put_batch(records, new_batch("later"), new_items([0]))
+            assert len(await rows_of(records, "b")) == len(await rows_of(records, "later")) == 1
+            assert len(caplog.records) == 1
+
+            run_statements(url, "UPDATE compatibility SET compatible_from = '9000';")
+            with pytest.raises(SchemaUnknown, match="use a newer Imagemill"):
+                await records.check()
+        finally:
+            await records.close()
+
+
+async def test_to_look_at_tables_changes_nothing(url: str) -> None:
+    on(url, lambda connection: upgrade(connection, REVISIONS[-2]))
+
+    with pytest.raises(SchemaUnknown, match="run `imagemill migrate`"):
+        await tables_at(url)
+
+    assert on(url, revision_of) == REVISIONS[-2]
+
+
+def test_each_step_says_which_versions_can_work_on_what_it_leaves_behind() -> None:
+    said = [(each.revision, each.module.compatible_from) for each in STEPS if each.revision >= FIRST_THAT_SAYS]
+
+    assert said[-1] == (REVISION, COMPATIBLE_FROM)
+    assert all(FIRST_THAT_SAYS <= compatible_from <= revision for revision, compatible_from in said)
+    assert sorted(compatible_from for _, compatible_from in said) == [compatible_from for _, compatible_from in said]
+    assert {compatible_from for _, compatible_from in said} <= set(REVISIONS)
+
+
+def test_a_step_leaves_the_versions_alone_that_it_vouches_for(url: str) -> None:
+    shapes = {}
+    for step in STEPS:
+        on(url, partial(upgrade, target=step.revision))
+        shapes[step.revision] = on(url, shapes_of)
+
+    for step in STEPS:
+        vouched_for = getattr(step.module, "compatible_from", step.revision)
+        assert what_breaks(shapes[vouched_for], shapes[step.revision]) == [], step.revision
+
+
+async def test_what_only_adds_breaks_nothing(url: str) -> None:
+    await migrate_records(url)
+    before = on(url, shapes_of)
+
+    run_statements(url, ADDITIONS)
+
+    assert what_breaks(before, on(url, shapes_of)) == []
+
+
+@pytest.mark.parametrize(
+    ("statements", "problems"),
+    [
+        ("DROP TABLE epochs;", ["epochs is gone"]),
+        ("ALTER TABLE items DROP COLUMN remarks;", ["items.remarks is gone or another"]),
+        ("ALTER TABLE items RENAME COLUMN mode TO manner;", ["items.mode is gone or another"]),
+        ("DROP INDEX items_by_revision;", ["index items_by_revision is gone"]),
+        (
+            "CREATE UNIQUE INDEX once ON items (batch_id, source);",
+            ["items has another rule: ['batch_id', 'source']"],
+        ),
+        (
+            "DROP TABLE compatibility;"
+            "CREATE TABLE compatibility "
+            "(revision TEXT NOT NULL PRIMARY KEY, compatible_from TEXT, said_by TEXT NOT NULL);",
+            ["compatibility.compatible_from is gone or another", "compatibility.said_by must be given"],
+        ),
+    ],
+)
+async def test_what_does_more_than_add_is_found_out(url: str, statements: str, problems: list[str]) -> None:
+    await migrate_records(url)
+    before = on(url, shapes_of)
+
+    run_statements(url, statements)
+
+    assert what_breaks(before, on(url, shapes_of)) == problems
 
 
 async def test_a_server_without_tables_says_how_to_make_them(postgres_server: str) -> None:

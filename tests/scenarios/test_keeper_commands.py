@@ -9,10 +9,12 @@ from pathlib import Path
 import aio_pika
 import pytest
 
+from imagemill.adapters.sql.revisions import COMPATIBLE_FROM, REVISION
 from imagemill.ports.broker import Queue
 from tests.support import pictures
 from tests.support.cluster import IMAGEMILL
 from tests.support.eventually import eventually_blocking
+from tests.support.newer_tables import NEWER, STEP, run_statements
 from tests.support.picture_server import picture
 from tests.support.postgres_node import own_schema, run_apart
 from tests.support.processes import Ended, Program
@@ -123,9 +125,33 @@ def test_tables_are_made_once(postgres_server: str, tmp_path: Path) -> None:
         waiting, made, again = keeper.asks("doctor"), keeper.asks("migrate"), keeper.asks("migrate", "-o", "json")
 
     assert "has no tables yet; run `imagemill migrate`" in waiting.out
-    assert (made.code, made.out.split(" to ")[0]) == (0, "The database has been brought from nothing")
-    record = json.loads(again.out)
-    assert record["before"] == record["after"]
+    assert (made.code, made.out) == (
+        0, f"The database has been brought from nothing to revision {REVISION}. "
+        f"Versions that need {COMPATIBLE_FROM} or later can work on it.\n"
+    )  # fmt: skip
+    assert json.loads(again.out) == {"before": REVISION, "after": REVISION, "compatible_from": COMPATIBLE_FROM}
+
+
+def test_tables_of_a_newer_version_are_told_of_and_left_alone(postgres_server: str, tmp_path: Path) -> None:
+    with own_schema(postgres_server) as url:
+        keeper = Keeper(tmp_path, {"IMAGEMILL_DATABASE_URL": url})
+        assert keeper.asks("migrate").code == 0
+        run_statements(url, STEP)
+        fit, looked_at = keeper.asks("migrate"), keeper.asks("migrate", "-o", "json")
+        seen, found = keeper.asks("doctor"), keeper.asks("doctor", "-o", "json")
+        run_statements(url, f"UPDATE compatibility SET compatible_from = '{NEWER}'")
+        unfit, unfit_seen = keeper.asks("migrate"), keeper.asks("doctor")
+
+    remark = f"tables of revision {NEWER}, newer than this version's {REVISION}, and compatible from {REVISION} on"
+    assert (fit.code, fit.out) == (0, f"The database has {remark}. Nothing to do.\n")
+    assert json.loads(looked_at.out) == {"before": NEWER, "after": NEWER, "compatible_from": REVISION}
+    assert f"The database has {remark}." in " ".join(seen.out.split())
+    parts = {part["part"]: part for part in map(json.loads, found.out.splitlines())}
+    told = {name: parts["database"][name] for name in ("ok", "revision", "compatible_from")}
+    assert told == {"ok": True, "revision": NEWER, "compatible_from": REVISION}
+    assert unfit.code == 3
+    assert "use a newer Imagemill" in unfit.err
+    assert "use a newer Imagemill" in unfit_seen.out
 
 
 def test_parts_that_nobody_has_named_are_asked_for(tmp_path: Path) -> None:

@@ -130,10 +130,10 @@ class ServicesHouse(House):
 
 @contextmanager
 def open_services_house(
-    folder: Path, broker_url: str, database_url: str, *, replicas: int = 1
+    folder: Path, broker_url: str, database_url: str, *, replicas: int = 1, kind: type[Cluster] = Cluster
 ) -> Iterator[ServicesHouse]:
     """Build a house in an empty folder; nothing of it runs on afterwards."""
-    cluster = open_cluster(folder / "mill", broker_url, database_url, replicas=replicas)
+    cluster = open_cluster(folder / "mill", broker_url, database_url, replicas=replicas, kind=kind)
     (folder / "mill").mkdir()
     with serve_in_thread() as server, cluster as opened:
         house = ServicesHouse(folder, server, opened)

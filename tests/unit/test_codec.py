@@ -81,6 +81,19 @@ def test_every_option_of_a_variant_survives_its_journey() -> None:
     assert Recipe.parse(codec.recipe_mapping(codec.recipe_message(mapping))).to_mapping() == mapping
 
 
+def test_of_a_recipe_of_a_newer_version_that_is_told_which_is_known() -> None:
+    """A batch that was handed in through it can be looked at."""
+    known = {"name": "a", "mode": "inside", "width": 10, "height": 20, "format": "jpeg"}
+    newer = {**known, "mode": "crop", "format": "jxl", "of_the_future": 3}
+    mapping = {"variants": [known, newer], "metadata": "sign", "color_profile": "keep", "of_the_future": True}
+
+    message = codec.recipe_message(mapping)
+
+    assert codec.recipe_mapping(message) == {
+        "variants": [known, {"name": "a", "width": 10, "height": 20}], "color_profile": "keep"
+    }  # fmt: skip
+
+
 def test_what_a_recipe_message_leaves_out_is_left_to_the_defaults() -> None:
     message = recipe_pb2.Recipe(variants=[recipe_pb2.Variant(name="a", mode=recipe_pb2.Variant.MODE_INSIDE)])
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
-from sqlalchemy import Executable, Row, RowMapping
+from sqlalchemy import Executable, RowMapping
+
+NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
 
 
 class Connection(Protocol):
@@ -15,13 +18,17 @@ class Connection(Protocol):
     cancelled where it runs. Either way the transaction is rolled back and nothing is left locked.
     """
 
-    async def rows(self, query: Executable, *, long: bool = False) -> Sequence[RowMapping]:
+    async def rows(
+        self, query: Executable, parameters: Mapping[str, Any] = NO_PARAMETERS, *, long: bool = False
+    ) -> Sequence[RowMapping]:
         """All rows of a query, by column name; `long` says that it may have many to read."""
 
-    async def change(self, statement: Executable, *, long: bool = False) -> int:
+    async def change(
+        self, statement: Executable, parameters: Mapping[str, Any] = NO_PARAMETERS, *, long: bool = False
+    ) -> int:
         """Run a statement that returns nothing; the number of rows it matched. `long` as in `rows`."""
 
-    async def driver_rows(self, statement: str, parameters: tuple[Any, ...]) -> Sequence[Row[*tuple[Any, ...]]]:
+    async def driver_rows(self, statement: str, parameters: tuple[Any, ...]) -> Sequence[Sequence[Any]]:
         """All rows of a query in the driver's wording."""
 
     async def driver_change(self, statement: str, parameters: Sequence[tuple[Any, ...]]) -> None:

@@ -9,29 +9,41 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, inspect
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, insert, inspect
 
-from imagemill.adapters.sql.revisions import REVISION, SchemaUnknown, problem_with, revision_of
-from imagemill.adapters.sql.schema import batches
+from imagemill.adapters.sql.revisions import REVISION, Migrated, Tables, revision_of, tables_of
+from imagemill.adapters.sql.schema import batches, compatibility
 
 FOLDER = Path(__file__).parent / "migrations"
 FIRST = "0001"
 """What a database is that has tables and no revision."""
 
 
-def upgrade(connection: Connection, target: str = REVISION) -> str | None:
-    """Take every step up to a revision, inside the transaction that is open; returns the revision from before.
+def upgrade(connection: Connection, target: str = REVISION) -> Migrated:
+    """Take every step up to a revision, inside the transaction that is open.
 
-    Raises `SchemaUnknown` when the database is newer than this version.
+    A database that is at the target, or newer and says that this version can work on it, stays as it is. Raises
+    `SchemaUnknown` when it is newer than that.
     """
     config = alembic_config(connection)
     before = revision_of(connection)
-    if before is not None and before > REVISION:
-        raise SchemaUnknown(f"the database {problem_with(before)}")
+    if before is not None and before >= REVISION:
+        return Migrated(before, tables_of(connection))
     if before is None and inspect(connection).has_table(batches.name):
         command.stamp(config, before := FIRST)
     command.upgrade(config, target)
-    return before
+    tables = Tables(target, compatible_from(target, config))
+    # Tables of before they said so say nothing.
+    if before != target and inspect(connection).has_table(compatibility.name):
+        connection.execute(insert(compatibility).values(revision=target, compatible_from=tables.compatible_from))
+    return Migrated(before, tables)
+
+
+def compatible_from(revision: str, config: Config) -> str:
+    """What a step says of the tables that it leaves behind."""
+    module = ScriptDirectory.from_config(config).get_revision(revision).module
+    return str(getattr(module, "compatible_from", revision))
 
 
 def alembic_config(connection: Connection) -> Config:

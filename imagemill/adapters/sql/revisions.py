@@ -1,4 +1,4 @@
-"""Which revision of the tables a database has; `migrations` holds the steps between them."""
+"""Which tables a database has, and whether this version can work on them; `migrations` holds the steps between them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, String, Table, inspect, select
 
+from imagemill.adapters.sql.schema import compatibility
 from imagemill.ports.records import RecordsUnavailable
 
-REVISION = "0006"
+REVISION = "0007"
 """The tables of `schema`. Revisions are numbered, so that a later one has the greater number."""
+COMPATIBLE_FROM = "0007"
+"""The oldest revision whose versions can work on these tables: what the step to them says."""
 
 # Alembic's own table, which it makes by itself: apart from the others, so that it does not count as one of them.
 alembic_version = Table(
@@ -21,16 +24,35 @@ alembic_version = Table(
 
 
 @dataclass(frozen=True, slots=True)
+class Tables:
+    """The tables that a database has."""
+
+    revision: str
+    compatible_from: str
+    """The oldest revision whose versions can work on them."""
+
+    @property
+    def remark(self) -> str:
+        """What there is to say of tables that a newer version has made: the end of a sentence; empty of others."""
+        if self.revision <= REVISION:
+            return ""
+        return (
+            f"has tables of revision {self.revision}, newer than this version's {REVISION}, "
+            f"and compatible from {self.compatible_from} on"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Migrated:
     """What became of a database."""
 
     before: str | None
     """The revision that it had; None when it was empty."""
-    after: str
+    tables: Tables
 
 
 class SchemaUnknown(RecordsUnavailable):
-    """The tables are missing, or were made by another version of the mill."""
+    """The tables are missing, or were made by another version of the mill that does not vouch for this one."""
 
 
 def revision_of(connection: Connection) -> str | None:
@@ -40,12 +62,27 @@ def revision_of(connection: Connection) -> str | None:
     return connection.scalar(select(alembic_version.c.version_num))
 
 
-def problem_with(revision: str | None) -> str | None:
-    """Why this version can't work on tables of a revision, as the end of a sentence that begins with the database."""
+def tables_of(connection: Connection, database: str = "the database") -> Tables:
+    """The tables of a database. Raises `SchemaUnknown` when this version can't work on them, with what to do."""
+    revision = revision_of(connection)
     if revision is None:
-        return "has no tables yet; run `imagemill migrate`"
+        raise SchemaUnknown(f"{database} has no tables yet; run `imagemill migrate`")
     if revision < REVISION:
-        return f"has tables of revision {revision}, and this version needs {REVISION}; run `imagemill migrate`"
-    if revision > REVISION:
-        return f"has tables of revision {revision}, which is newer than this version knows; use a newer Imagemill"
-    return None
+        raise SchemaUnknown(
+            f"{database} has tables of revision {revision}, and this version needs {REVISION}; run `imagemill migrate`"
+        )
+    tables = Tables(revision, COMPATIBLE_FROM if revision == REVISION else _compatible_from(connection, revision))
+    if tables.compatible_from > REVISION:
+        raise SchemaUnknown(
+            f"{database} has tables of revision {revision}, which is newer than this version knows; "
+            "use a newer Imagemill"
+        )
+    return tables
+
+
+def _compatible_from(connection: Connection, revision: str) -> str:
+    """What newer tables say of themselves; of those that say nothing, that nothing older can work on them."""
+    if not inspect(connection).has_table(compatibility.name):
+        return revision
+    said = select(compatibility.c.compatible_from).where(compatibility.c.revision == revision)
+    return connection.scalar(said) or revision

@@ -139,3 +139,11 @@ epochs = Table(
     Column("asked_at", Double, nullable=False),
     Column("passed_until", Double, nullable=False),
 )
+
+# Which versions can work on the tables: one row for each revision that they were brought to.
+compatibility = Table(
+    "compatibility",
+    metadata,
+    Column("revision", Text, primary_key=True),
+    Column("compatible_from", Text, nullable=False),
+)

@@ -23,6 +23,7 @@ from imagemill.v1 import batch_pb2, messages_pb2
 from storage_svc import events
 from storage_svc.claims import enter_epoch, note_marker
 from storage_svc.events import EventConsumer, fold_again
+from storage_svc.report import make_report
 from tests.support.builders import batch_of, claim_rows, event, new_batch, new_items, put_batch
 from tests.support.eventually import eventually
 
@@ -142,8 +143,7 @@ async def test_an_event_that_can_not_be_read_goes_to_the_dead_letters_and_the_ot
     broker = MemoryBroker()
     await broker.publish(Queue.EVENTS, [b"gibberish", message(*(event(index, State.SUCCEEDED) for index in range(4)))])
     # Readable as a message, and of a meaning that this release does not know.
-    unknown = messages_pb2.ItemEvent(batch_id="b", index=4, state=batch_pb2.Item.STATE_FAILED)
-    unknown.failure.code = "OF_THE_FUTURE"
+    unknown = messages_pb2.ItemEvent(batch_id="b", index=4, state=batch_pb2.Item.State.ValueType(99))
     await broker.publish(Queue.EVENTS, [messages_pb2.ItemEvents(events=[unknown]).SerializeToString()])
     with caplog.at_level(logging.ERROR):
         await EventConsumer(broker, in_flight, LocalChanges(), group_s=0.0).run(stopped())
@@ -153,6 +153,26 @@ async def test_an_event_that_can_not_be_read_goes_to_the_dead_letters_and_the_ot
         assert (await anext(letters)).body == b"gibberish"
         assert (await anext(letters)).body
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+    await assert_all_acknowledged(broker)
+
+
+async def test_a_failure_of_which_only_a_newer_version_knows_is_kept_as_it_was_told(in_flight: SqliteRecords) -> None:
+    broker = MemoryBroker()
+    newer = messages_pb2.ItemEvent(batch_id="b", index=4, state=batch_pb2.Item.STATE_FAILED)
+    newer.failure.code, newer.failure.message = "OF_THE_FUTURE", "It is not yet known."
+    await broker.publish(Queue.EVENTS, [messages_pb2.ItemEvents(events=[newer]).SerializeToString()])
+
+    await EventConsumer(broker, in_flight, LocalChanges(), group_s=0.0).run(stopped())
+
+    (row,) = await in_flight.items("b", 3, 1)
+    item = codec.item_message(row)
+    assert (item.state, item.failure.code, item.failure.message) == (
+        batch_pb2.Item.STATE_FAILED, "OF_THE_FUTURE", "It is not yet known."
+    )  # fmt: skip
+    tally = await in_flight.tally("b")
+    assert tally is not None
+    report = make_report(tally, 0.0)
+    assert [(each.code, each.count, each.family) for each in report.errors] == [("OF_THE_FUTURE", 1, "internal")]
     await assert_all_acknowledged(broker)
 
 
