@@ -80,18 +80,16 @@ class Departures:
     by as much again, until all of a slow batch stood in front of whatever comes next.
     """
 
-    MOST_BATCHES = 1000
-
     def __init__(self) -> None:
-        self._departed: dict[str, int] = {}
+        self._at_work: dict[str, inner.BatchAtWork] = {}
 
-    def since_last(self, claim: inner.BatchClaim) -> int:
-        """How many items of the batch have left since its last claim; 0 at its first."""
-        before = self._departed.pop(claim.batch_id, claim.departed)
-        self._departed[claim.batch_id] = claim.departed
-        if len(self._departed) > self.MOST_BATCHES:
-            del self._departed[next(iter(self._departed))]
-        return max(claim.departed - before, 0)
+    def since_last(self, at_work: Iterable[inner.BatchAtWork]) -> int:
+        """How many items have left since the last time; of a batch that was not at work then, none."""
+        before, self._at_work = self._at_work, {batch.batch_id: batch for batch in at_work}
+        # What a batch had in flight that has none any more has left, too.
+        gone = sum(batch.in_flight for batch_id, batch in before.items() if batch_id not in self._at_work)
+        known = (batch for batch_id, batch in self._at_work.items() if batch_id in before)
+        return gone + sum(max(batch.departed - before[batch.batch_id].departed, 0) for batch in known)
 
 
 @dataclass(slots=True)
@@ -131,13 +129,13 @@ class Dispatcher:
     async def _dispatch_once(self, token: str, epoch: str) -> None:
         # Each step is repeated alone: what is on the queue is not published again because the store is away.
         hold = _Hold(token, epoch, time.monotonic())
-        batches = await _until_done(lambda: self._claim(hold))
-        rate = self._throughput.per_second(time.monotonic())
-        size = max(1, min(LARGEST_MESSAGE, round(rate * MESSAGE_S)))
-        for claim in batches:
+        claimed = await _until_done(lambda: self._claim(hold))
+        now = time.monotonic()
+        self._throughput.record(now, self._departures.since_last(claimed.at_work))
+        size = max(1, min(LARGEST_MESSAGE, round(self._throughput.per_second(now) * MESSAGE_S)))
+        for claim in claimed.batches:
             await self._publish(claim, size, hold)
-            self._throughput.record(time.monotonic(), self._departures.since_last(claim))
-        if batches:
+        if claimed.batches:
             await _until_done(lambda: self._confirm(token))
             if self._window() <= self.settings.least_window:
                 await asyncio.sleep(PACE_S)
@@ -149,7 +147,7 @@ class Dispatcher:
         if self._broker.epoch != epoch:
             raise _Superseded
 
-    async def _claim(self, hold: _Hold, *, held_only: bool = False) -> Sequence[inner.BatchClaim]:
+    async def _claim(self, hold: _Hold, *, held_only: bool = False) -> inner.ClaimItemsResponse:
         self._check(hold.epoch)
         hold.asked_at = time.monotonic()
         request = inner.ClaimItemsRequest(
@@ -167,7 +165,7 @@ class Dispatcher:
             strike(Point.CLAIM_ANSWERED)
             if not held_only:
                 _count(claimed.batches)
-        return claimed.batches
+        return claimed
 
     async def _confirm(self, token: str) -> None:
         async with asyncio.timeout(ANSWER_S):
@@ -204,7 +202,8 @@ class Dispatcher:
         # What was claimed for queues that are gone is given to others already.
         self._check(hold.epoch)
         if time.monotonic() - hold.asked_at > RENEW_S:
-            items = _still_held(claim, items, await self._claim(hold, held_only=True))
+            held = await self._claim(hold, held_only=True)
+            items = _still_held(claim, items, held.batches)
         encode = _process_message if queue is Queue.PROCESS else _download_message
         if messages := [encode(claim, part) for part in parts(items, size)]:
             with traces.dispatched(claim.trace, claim.batch_id, [(item.index, item.attempt) for item in items]):

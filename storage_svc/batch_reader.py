@@ -172,11 +172,17 @@ class BatchReader:
         begun = self._clock()
         await self._hinted(hints, begun + POLL_S)
         told_s = begun + max(PACE_S, PACE_PER_WATCHER_S * self.watchers)
+        if self._has_items_waiting():
+            # They have their whole way before them: the end need not be looked for at each hint.
+            await asyncio.sleep(told_s - self._clock())
         while self._clock() < told_s:
             batch = await self._view.batch(self._batch_id)
             if batch is None or batch.state.is_final:
                 return
             await self._hinted(hints, told_s)
+
+    def _has_items_waiting(self) -> bool:
+        return self._told is not None and self._told.batch.counts[State.PENDING] > 0
 
     async def _hinted(self, hints: Subscription, until_s: float) -> None:
         while (left := until_s - self._clock()) > 0:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from imagemill.domain.batches import Batch, BatchState
 from imagemill.domain.fairness import Demand, first_portions, share
 from imagemill.domain.items import ABANDONED, MAX_CLAIMS, Facts, Head, State, Timings
-from imagemill.ports.records import RELEASED, Claim, DueItem, Move, Records, Unit
+from imagemill.ports.records import RELEASED, Claim, DueItem, Move, Prospect, Records, Unit
 from imagemill.runtime.markers import Marker
 from storage_svc.measuring import count_moves, trace_moves
 
@@ -47,14 +47,21 @@ async def claim_items(
     as such, because the store was away: no lease counts as ended then.
     """
     until = RELEASED if in_doubt else now
+    # Most looks find nothing, so they lock and write nothing; what they find is locked, and looked at again.
+    prospects = await records.prospects()
+    may_have_expired = any(each.lease_ends_at is not None and each.lease_ends_at <= until for each in prospects)
+    wanted = _wants(prospects, limits, now)
+    if not wanted and not may_have_expired:
+        return []
     async with records.write() as unit:
-        active = [batch for batch in await unit.working_batches() if batch.state is BatchState.ACTIVE]
-        expired = await _expired(unit, active, limits, until)
+        found = await unit.working_batches() if may_have_expired else (await unit.batches(wanted)).values()
+        active = [batch for batch in found if batch.state is BatchState.ACTIVE]
+        expired = await _expired(unit, active, limits, until) if may_have_expired else {}
         if expired:
             # A lease ends when the queues have moved past it; until then it is prolonged, also for a mill that slept.
             await unit.extend_leases(claim.epoch, now + lease_s, now)
             expired = await _expired(unit, active, limits, until)
-        waiting = await _waiting(unit, active, limits, now)
+        waiting = await _waiting(unit, prospects, {batch.id: batch for batch in found}, limits, now)
         claimed = []
         for batch in active:
             due = expired.get(batch.id, []) + waiting.get(batch.id, [])
@@ -65,6 +72,8 @@ async def claim_items(
 
 async def claimed_before(records: Records, token: str, lease_until: float, now: float) -> list[Claimed]:
     """What a claim of this token still holds, from now on until `lease_until`. Raises `RecordsUnavailable`."""
+    if not await records.is_claim(token):
+        return []
     async with records.write() as unit:
         if held := await unit.claimed(token):
             await unit.renew(token, lease_until, now)
@@ -83,21 +92,30 @@ async def _expired(unit: Unit, active: Sequence[Batch], limits: ClaimLimits, unt
     return expired
 
 
-async def _waiting(unit: Unit, active: Sequence[Batch], limits: ClaimLimits, now: float) -> dict[str, list[DueItem]]:
-    wants = _wants(active, limits)
+async def _waiting(
+    unit: Unit, prospects: Collection[Prospect], locked: Mapping[str, Batch], limits: ClaimLimits, now: float
+) -> dict[str, list[DueItem]]:
+    """Due items of locked batches; how many, is judged by what these count now."""
+    present = [
+        replace(each, counts=locked[each.batch_id].counts) if each.batch_id in locked else each
+        for each in prospects
+        if each.batch_id not in locked or locked[each.batch_id].state is BatchState.ACTIVE
+    ]
     return {
-        batch_id: await unit.due_items(batch_id, now, number, in_flight=False) for batch_id, number in wants.items()
+        batch_id: await unit.due_items(batch_id, now, number, in_flight=False)
+        for batch_id, number in _wants(present, limits, now).items()
+        if batch_id in locked
     }
 
 
-def _wants(active: Sequence[Batch], limits: ClaimLimits) -> dict[str, int]:
+def _wants(prospects: Collection[Prospect], limits: ClaimLimits, now: float) -> dict[str, int]:
     """How many waiting items to take of each batch."""
-    in_flight = sum(batch.counts.in_flight for batch in active)
-    backlog = sum(batch.counts[State.DOWNLOADED] + batch.counts[State.PROCESSING] for batch in active)
+    in_flight = sum(each.counts.in_flight for each in prospects)
+    backlog = sum(each.counts[State.DOWNLOADED] + each.counts[State.PROCESSING] for each in prospects)
     demands = [
-        Demand(batch.id, batch.priority, batch.counts.in_flight, batch.counts[State.PENDING])
-        for batch in active
-        if batch.counts[State.PENDING]
+        Demand(each.batch_id, each.priority, each.counts.in_flight, each.counts[State.PENDING], each.served_at)
+        for each in prospects
+        if each.counts[State.PENDING] and each.due_at is not None and each.due_at <= now
     ]
     wants = first_portions(in_flight, limits.window, limits.max_items, demands)
     taken = sum(wants.values())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from imagemill.domain.batches import Batch, BatchState
@@ -39,44 +39,70 @@ async def fold(records: Records, events: Iterable[ItemEvent], now: float, leavin
     by_batch: dict[str, list[ItemEvent]] = defaultdict(list)
     for event in reduce_events(events).values():
         by_batch[event.batch_id].append(event)
-    moved: list[Move] = []
     async with records.write() as unit:
         batches = await unit.batches(by_batch)
-        for batch_id in sorted(batches):
-            moved += await _fold_batch(unit, batches[batch_id], by_batch[batch_id], now, leavings)
+        # However many batches there are, each kind of statement is made once.
+        wanted = await _wanted(unit, batches, by_batch, leavings)
+        heads = await unit.heads_of([event.key for event in wanted])
+        known = [event for event in wanted if event.key in heads]
+        await _hear_of_living(unit, known, heads, now)
+        moved = [
+            _move(batches[event.batch_id], heads[event.key], head, event, now)
+            for event in known
+            if (head := advance(heads[event.key], event))
+        ]
+        if moved:
+            await _write(unit, batches, moved, wanted, now, leavings)
     count_moves(moved)
     trace_moves("fold", batches, moved, now)
     return {move.batch_id for move in moved}
 
 
-async def _fold_batch(
-    unit: Unit, batch: Batch, events: Collection[ItemEvent], now: float, leavings: Leavings
-) -> list[Move]:
-    """Write a batch's events; returns how rows moved."""
-    if batch.state.is_final:
-        await _note_late(unit, batch, events, leavings)
-    # A late result of a batch that was given up is refused: its rows are about to be, or are, cancelled.
-    if batch.state in (BatchState.CANCELLING, BatchState.CANCELLED):
-        return []
-    heads = await unit.heads(batch.id, [event.index for event in events])
-    known = [event for event in events if event.index in heads]
-    if alive := [event.index for event in known if is_sign_of_life(heads[event.index], event)]:
-        await unit.hear(batch.id, alive, now)
-    moves = [
-        _move(batch, heads[event.index], head, event, now)
-        for event in sorted(events, key=lambda event: event.index)
-        if event.index in heads and (head := advance(heads[event.index], event))
-    ]
-    if not moves:
-        return []
-    await unit.move_items(moves)
-    await _point_to_twins(unit, batch, moves)
-    batch.touch(now)
-    batch.settle(now)
-    await unit.save_batch(batch)
-    leavings.batch_ended |= batch.state.is_final
-    leavings.keys += await _originals_done_with(unit, batch, moves, events)
-    return moves
+async def _wanted(
+    unit: Unit, batches: Mapping[str, Batch], by_batch: Mapping[str, Collection[ItemEvent]], leavings: Leavings
+) -> list[ItemEvent]:
+    """The events of batches that take any, by batch and index."""
+    wanted: list[ItemEvent] = []
+    for batch in batches.values():
+        if batch.state.is_final:
+            await _note_late(unit, batch, by_batch[batch.id], leavings)
+        # A late result of a batch that was given up is refused: its rows are about to be, or are, cancelled.
+        if batch.state not in (BatchState.CANCELLING, BatchState.CANCELLED):
+            wanted += by_batch[batch.id]
+    return sorted(wanted, key=lambda event: event.key)
+
+
+async def _hear_of_living(
+    unit: Unit, events: Iterable[ItemEvent], heads: Mapping[tuple[str, int], Head], now: float
+) -> None:
+    alive: dict[str, list[int]] = defaultdict(list)
+    for event in events:
+        if is_sign_of_life(heads[event.key], event):
+            alive[event.batch_id].append(event.index)
+    for batch_id, indexes in alive.items():
+        await unit.hear(batch_id, indexes, now)
+
+
+async def _write(
+    unit: Unit,
+    batches: Mapping[str, Batch],
+    moved: Sequence[Move],
+    events: Iterable[ItemEvent],
+    now: float,
+    leavings: Leavings,
+) -> None:
+    """Write moves, and what follows of them for their batches."""
+    await unit.move_items(moved)
+    await _point_to_twins(unit, batches, moved)
+    changed = [batches[batch_id] for batch_id in sorted({move.batch_id for move in moved})]
+    for batch in changed:
+        batch.touch(now)
+        batch.settle(now)
+        leavings.batch_ended |= batch.state.is_final
+    await unit.save_batches(changed)
+    for batch_id, keys in _originals_served(batches, moved, events).items():
+        needed = await unit.digests_in_flight(batch_id, keys)
+        leavings.keys += [key for digest, key in keys.items() if digest not in needed]
 
 
 async def _note_late(unit: Unit, batch: Batch, events: Iterable[ItemEvent], leavings: Leavings) -> None:
@@ -88,19 +114,17 @@ async def _note_late(unit: Unit, batch: Batch, events: Iterable[ItemEvent], leav
             await unit.save_batch(batch)
 
 
-async def _originals_done_with(
-    unit: Unit, batch: Batch, moves: Iterable[Move], events: Iterable[ItemEvent]
-) -> list[str]:
-    """Keys of transient originals of which the last item that was known by them has become final."""
-    if batch.keep_originals:
-        return []
-    final = {move.index for move in moves if move.head.state.is_final}
-    stored = (event.facts.original for event in events if event.index in final)
-    keys = {original.sha256: original.key for original in stored if original is not None and original.key}
-    if not keys:
-        return []
-    needed = await unit.digests_in_flight(batch.id, keys)
-    return [key for digest, key in keys.items() if digest not in needed]
+def _originals_served(
+    batches: Mapping[str, Batch], moved: Iterable[Move], events: Iterable[ItemEvent]
+) -> dict[str, dict[str, str]]:
+    """Of each batch, the keys of transient originals of items that have become final, by digest."""
+    final = {(move.batch_id, move.index) for move in moved if move.head.state.is_final}
+    served: dict[str, dict[str, str]] = defaultdict(dict)
+    for event in events:
+        original = event.facts.original
+        if event.key in final and original is not None and original.key and not batches[event.batch_id].keep_originals:
+            served[event.batch_id][original.sha256] = original.key
+    return served
 
 
 def _move(batch: Batch, old: Head, new: Head, event: ItemEvent, now: float) -> Move:
@@ -132,24 +156,34 @@ def _move(batch: Batch, old: Head, new: Head, event: ItemEvent, now: float) -> M
 _NOTHING = Facts()
 
 
-async def _point_to_twins(unit: Unit, batch: Batch, moves: Collection[Move]) -> None:
+async def _point_to_twins(unit: Unit, batches: Mapping[str, Batch], moves: Iterable[Move]) -> None:
     """Make every succeeded item with the bytes of another one point to the lowest index that has them."""
-    succeeded = {
-        move.index: move.facts.original.sha256
-        for move in moves
-        if move.head.state is State.SUCCEEDED and move.facts is not None and move.facts.original is not None
-    }
+    succeeded: dict[str, dict[int, str]] = defaultdict(dict)
+    for move in moves:
+        if move.head.state is State.SUCCEEDED and move.facts is not None and move.facts.original is not None:
+            succeeded[move.batch_id][move.index] = move.facts.original.sha256
     if not succeeded:
         return
-    first = await unit.first_twins(batch.id, set(succeeded.values()))
+    sought = {(batch_id, digest) for batch_id, digests in succeeded.items() for digest in digests.values()}
+    lowest = await unit.first_twins_of(sorted(sought))
+    for batch_id, digests in succeeded.items():
+        known = {digest: lowest[batch_id, digest] for digest in digests.values()}
+        await _point_in_batch(unit, batches[batch_id], digests, known)
+
+
+async def _point_in_batch(
+    unit: Unit, batch: Batch, succeeded: Mapping[int, str], lowest: Mapping[str, Sequence[int]]
+) -> None:
+    """`lowest` has the lowest indexes, two at most, with each digest of what has succeeded now."""
+    first = {digest: indexes[0] for digest, indexes in lowest.items()}
     wrong = [Twin(index, digest, None) for index, digest in succeeded.items() if first[digest] not in succeeded]
-    # Only a new lowest index makes others point elsewhere. Reading all twins of a digest each time would make a list
-    # in which one placeholder stands a million times quadratic.
-    wrong += await unit.twins(batch.id, {digest for index, digest in succeeded.items() if first[digest] == index})
+    # Only a new lowest index makes others point elsewhere, if there are others. Reading all twins of a digest each time
+    # would make a list in which one placeholder stands a million times quadratic.
+    repeated = {digest for digest, indexes in lowest.items() if len(indexes) > 1}
+    wrong += await unit.twins(batch.id, {digest for digest in repeated if first[digest] in succeeded})
     changes: list[tuple[int, int | None, int]] = []
     for twin in sorted(wrong, key=lambda twin: twin.index):
-        lowest = first[twin.sha256]
-        points_to = lowest if lowest != twin.index else None
+        points_to = first[twin.sha256] if first[twin.sha256] != twin.index else None
         if points_to != twin.duplicate_of:
             batch.duplicates += (points_to is not None) - (twin.duplicate_of is not None)
             batch.revision += 1

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from imagemill import codec
 from imagemill.domain.batches import Batch, BatchState
 from imagemill.domain.items import Head, State
 from imagemill.ports.broker import Broker, BrokerUnavailable
 from imagemill.ports.changes import Changes
-from imagemill.ports.records import Claim, NewItem, Records, RecordsUnavailable
+from imagemill.ports.records import Claim, NewItem, Prospect, Records, RecordsUnavailable
 from imagemill.runtime.calls import Context
 from imagemill.strikes import Point, strike
 from imagemill.v1 import storage_service_pb2 as inner
@@ -98,7 +98,7 @@ class InnerApi(StorageServiceServicer):
         now = time.time()
         repeated = await claimed_before(self._records, request.token, now + unpublished_s, now)
         if repeated or request.held_only:
-            return inner.ClaimItemsResponse(batches=[_claim_message(part) for part in repeated])
+            return await self._answer(repeated)
         deadline = time.monotonic() + request.wait.seconds + request.wait.nanos / 1e9
         least = min(request.window // 4, request.max_items)
         limits = ClaimLimits(request.max_items, request.window, least, backlog=request.backlog or NO_LIMIT)
@@ -114,13 +114,20 @@ class InnerApi(StorageServiceServicer):
                 left = deadline - time.monotonic()
                 if claimed or left <= 0:
                     self._changes.announce(part.batch.id for part in claimed)
-                    return inner.ClaimItemsResponse(batches=[_claim_message(part) for part in claimed if part.items])
+                    return await self._answer(claimed)
                 looked = time.monotonic()
                 news = await hints.wait(min(POLL_S, left)) - heard
                 heard |= news
                 if not news:
                     # At once after a long silence; one that comes soon waits for others to come along.
                     await asyncio.sleep(max(looked + LOOK_S - time.monotonic(), 0.0))
+
+    async def _answer(self, claimed: Sequence[Claimed]) -> inner.ClaimItemsResponse:
+        at_work = [each for each in await self._records.prospects() if each.counts.in_flight]
+        return inner.ClaimItemsResponse(
+            batches=[_claim_message(part) for part in claimed if part.items],
+            at_work=[_at_work_message(each) for each in at_work],
+        )
 
     async def _is_present(self, epoch: str) -> bool:
         """Whether queues of this epoch live; on the first claim for new ones, what was on the old ones is taken back.
@@ -225,11 +232,14 @@ def _claim_message(part: Claimed) -> inner.BatchClaim:
         keep_originals=part.batch.keep_originals,
         keep_undecodable=part.batch.keep_undecodable,
         items=_claimed_items(part),
-        in_flight=part.batch.counts.in_flight,
-        departed=part.batch.dispatched - part.batch.counts.in_flight,
         priority=part.batch.priority,
         trace=part.batch.trace,
     )
+
+
+def _at_work_message(prospect: Prospect) -> inner.BatchAtWork:
+    in_flight = prospect.counts.in_flight
+    return inner.BatchAtWork(batch_id=prospect.batch_id, in_flight=in_flight, departed=prospect.dispatched - in_flight)
 
 
 def _claimed_items(part: Claimed) -> Iterable[inner.ClaimedItem]:

@@ -15,9 +15,9 @@ class StorageSettings:
 
     listen: str
     """Where its gRPC server listens, `host:port` or `unix:path`."""
-    group_s: float = 0.03
+    group_s: float = 0.25
     """How long events are gathered before they are folded together."""
-    quiet_s: float = 0.03
+    quiet_s: float = 0.1
     """The silence that ends a group early."""
     lease_s: float = 60.0
     """How long a claim holds; prolonged until its queues have moved past it. Workers give a sign of life every 15 s."""

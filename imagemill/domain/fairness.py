@@ -14,6 +14,13 @@ class Demand:
     priority: int
     in_flight: int
     waiting: int
+    served_at: float = 0.0
+    """When it was last worked on; of those that have equally little, the one that has waited longest comes first."""
+
+    @property
+    def need(self) -> tuple[float, float]:
+        """Whose turn it is: the least comes first."""
+        return self.in_flight / self.priority, self.served_at
 
 
 RESERVED = 4
@@ -24,21 +31,31 @@ FIRST_PORTION = 16
 """Items that a batch may have in flight however full the window is: a small batch is done before a huge one's next."""
 
 
+def _portion(window: int) -> int:
+    return min(FIRST_PORTION, window // RESERVED // 2)
+
+
 def first_portions(in_flight: int, window: int, most: int, demands: Sequence[Demand]) -> dict[str, int]:
     """How many items to claim, `most` in all, of batches with next to nothing in flight beside others, room or no room.
 
     `in_flight` is what all batches have, those that want nothing more included. The window is exceeded by one part in
-    `RESERVED` at most.
+    `RESERVED` at most. Where more want a portion than find room, they wait until that part is free: a crowd would take
+    each place as it falls free, and make a transaction and a message of every item.
     """
     room = min(window + window // RESERVED - in_flight, most)
-    portion = min(FIRST_PORTION, window // RESERVED // 2)
+    portion = _portion(window)
+    wanted = {
+        demand.batch_id: min(portion - demand.in_flight, demand.waiting)
+        for demand in sorted(demands, key=lambda demand: demand.need)
+        if demand.in_flight <= portion // 2 and demand.in_flight != in_flight
+    }
+    if room < min(sum(wanted.values()), window // RESERVED, most):
+        return {}
     portions: dict[str, int] = {}
-    for demand in sorted(demands, key=lambda demand: demand.in_flight / demand.priority):
-        is_alone = demand.in_flight == in_flight
-        if is_alone or demand.in_flight > portion // 2 or room <= 0:
-            continue
-        portions[demand.batch_id] = min(portion - demand.in_flight, demand.waiting, room)
-        room -= portions[demand.batch_id]
+    for batch_id, number in wanted.items():
+        if room > 0:
+            portions[batch_id] = min(number, room)
+            room -= portions[batch_id]
     return portions
 
 
@@ -46,14 +63,16 @@ def share(room: int, window: int, demands: Sequence[Demand]) -> dict[str, int]:
     """How many items of each batch to claim: `room` in all, of a window of `window` items.
 
     First every batch is brought up to its share of the window, by priority, those with the least of it first;
-    what is left goes to whoever wants more. No batch but one alone takes the last quarter of the window.
+    what is left goes to whoever wants more. No batch but one alone takes the last quarter of the window. Batches so
+    many that their shares would be less than a portion take turns instead.
     """
     shares: dict[str, int] = {}
     ceiling = window if len(demands) == 1 else window - window // RESERVED
     weights = sum(demand.priority for demand in demands)
-    by_need = sorted(demands, key=lambda demand: demand.in_flight / demand.priority)
+    shared = max(window, _portion(window) * len(demands))
+    by_need = sorted(demands, key=lambda demand: demand.need)
     for demand in by_need:
-        fair = min(max(window * demand.priority // weights, 1), ceiling)
+        fair = min(max(shared * demand.priority // weights, 1), ceiling)
         granted = max(min(fair - demand.in_flight, demand.waiting, room), 0)
         shares[demand.batch_id] = granted
         room -= granted

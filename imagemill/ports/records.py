@@ -22,7 +22,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from imagemill.domain.batches import Batch
+from imagemill.domain.batches import Batch, Counts
 from imagemill.domain.failures import Failure
 from imagemill.domain.figures import Figures, Hosts
 from imagemill.domain.items import Facts, Head, ItemRow, Original, State
@@ -67,6 +67,23 @@ class DueItem:
     """What an earlier claim has stored durably; None when the item must be downloaded."""
     download_ms: float = 0.0
     """How long its download took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What an ACTIVE batch has for whoever claims."""
+
+    batch_id: str
+    priority: int
+    counts: Counts
+    dispatched: int
+    """How often an item was put in flight that was not."""
+    served_at: float
+    """When it was last worked on; 0 when it never was."""
+    due_at: float | None
+    """When the first of its waiting items is due; None when none waits."""
+    lease_ends_at: float | None
+    """When the first of its items in flight is due again; None when none is in flight."""
 
 
 RELEASED = 0.0
@@ -142,17 +159,26 @@ class Unit(Protocol):
     async def save_batch(self, batch: Batch) -> None:
         """Write a batch's state, counts and revision."""
 
+    async def save_batches(self, batches: Collection[Batch]) -> None:
+        """Write the states, counts and revisions of several, at the cost of one."""
+
     async def insert_items(self, batch_id: str, items: Sequence[NewItem], revision: int, now: float) -> set[int]:
         """Add items, numbering revisions from `revision + 1`; the indexes that were new (R3)."""
 
     async def heads(self, batch_id: str, indexes: Collection[int]) -> dict[int, Head]:
         """The heads of the items that exist."""
 
+    async def heads_of(self, keys: Collection[tuple[str, int]]) -> dict[tuple[str, int], Head]:
+        """The heads of the items that exist, by batch id and index, of any number of batches."""
+
     async def move_items(self, moves: Sequence[Move]) -> None:
         """Write moves."""
 
-    async def first_twins(self, batch_id: str, digests: Collection[str]) -> dict[str, int]:
-        """The lowest index of a succeeded item with each digest; its cost does not grow with their number."""
+    async def first_twins(self, batch_id: str, digests: Collection[str]) -> dict[str, list[int]]:
+        """The lowest indexes, two at most, of succeeded items with each digest; more of them cost no more."""
+
+    async def first_twins_of(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[int]]:
+        """The same by batch id and digest, of any number of batches."""
 
     async def twins(self, batch_id: str, digests: Collection[str]) -> list[Twin]:
         """The succeeded items with these digests, by digest and index."""
@@ -256,6 +282,12 @@ class View(Protocol):
 
         What is final costs nothing.
         """
+
+    async def prospects(self) -> list[Prospect]:
+        """ACTIVE batches, oldest first; it costs no more with many items than with few, and locks nothing."""
+
+    async def is_claim(self, token: str) -> bool:
+        """Whether a claim of this token was made not long ago."""
 
     async def waits(self, now: float) -> Waits:
         """What has waited longest; it costs no more with many items that wait than with few."""

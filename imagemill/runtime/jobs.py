@@ -119,6 +119,10 @@ def decode_downloads(body: bytes) -> list[DownloadJob]:
 def decode_processes(body: bytes) -> list[ProcessJob]:
     """The jobs of a message of `imagemill.process`."""
     message = messages_pb2.ProcessJobs.FromString(body)
+    return [job for part in (message, *message.beside) for job in _process_jobs(part)]
+
+
+def _process_jobs(message: messages_pb2.ProcessJobs) -> list[ProcessJob]:
     return [
         ProcessJob(
             message.batch_id,
@@ -137,11 +141,8 @@ def decode_processes(body: bytes) -> list[ProcessJob]:
 
 
 def encode_processes(jobs: Iterable[ProcessJob]) -> list[bytes]:
-    """Messages of `imagemill.process`, each of one batch and of a bounded number of jobs; suspects travel alone."""
-    by_batch: dict[str, list[ProcessJob]] = defaultdict(list)
-    for job in jobs:
-        by_batch[job.batch_id].append(job)
-    return [_process_message(part) for group in by_batch.values() for part in parts(group, LARGEST_MESSAGE)]
+    """Messages of `imagemill.process`, each of a bounded number of jobs of any batches; suspects travel alone."""
+    return [_process_message(part) for part in parts(list(jobs), LARGEST_MESSAGE)]
 
 
 def parts(jobs: Sequence[ClaimedT], size: int) -> Iterator[Sequence[ClaimedT]]:
@@ -154,8 +155,17 @@ def parts(jobs: Sequence[ClaimedT], size: int) -> Iterator[Sequence[ClaimedT]]:
             yield [job]
 
 
-def _process_message(jobs: Sequence[ProcessJob]) -> bytes:
-    """Jobs of one batch, which have its recipe and its choices in common."""
+def _process_message(jobs: Iterable[ProcessJob]) -> bytes:
+    by_batch: dict[str, list[ProcessJob]] = defaultdict(list)
+    for job in jobs:
+        by_batch[job.batch_id].append(job)
+    message, *beside = (_of_one_batch(group) for group in by_batch.values())
+    message.beside.extend(beside)
+    return message.SerializeToString()
+
+
+def _of_one_batch(jobs: Sequence[ProcessJob]) -> messages_pb2.ProcessJobs:
+    """Jobs that have their batch's recipe and its choices in common."""
     messages = [
         messages_pb2.ProcessJob(
             index=job.index,
@@ -169,10 +179,9 @@ def _process_message(jobs: Sequence[ProcessJob]) -> bytes:
         for job in jobs
     ]
     first = jobs[0]
-    message = messages_pb2.ProcessJobs(
+    return messages_pb2.ProcessJobs(
         batch_id=first.batch_id, recipe=first.recipe_text, keep_undecodable=first.keep_undecodable, jobs=messages
     )
-    return message.SerializeToString()
 
 
 JobT = TypeVar("JobT", bound=Job)
@@ -182,11 +191,16 @@ def ask_wanted(storage: StorageServiceAsyncStub, kind: type[JobT]) -> Callable[[
     """Asks the store which jobs of a redelivered message are still to be done."""
 
     async def wanted(jobs: Sequence[JobT]) -> list[JobT]:
-        if not jobs:
-            return []
-        asked = [inner.ItemAttempt(index=job.index, attempt=job.attempt, claim=job.claim) for job in jobs]
-        request = inner.FilterWantedRequest(batch_id=jobs[0].batch_id, items=asked, for_download=kind is DownloadJob)
-        indexes = set((await storage.FilterWanted(request, timeout=ASK_S)).indexes)
-        return [job for job in jobs if job.index in indexes]
+        keys: set[tuple[str, int]] = set()
+        for batch_id in {job.batch_id for job in jobs}:
+            asked = [
+                inner.ItemAttempt(index=job.index, attempt=job.attempt, claim=job.claim)
+                for job in jobs
+                if job.batch_id == batch_id
+            ]
+            request = inner.FilterWantedRequest(batch_id=batch_id, items=asked, for_download=kind is DownloadJob)
+            answer = await storage.FilterWanted(request, timeout=ASK_S)
+            keys |= {(batch_id, index) for index in answer.indexes}
+        return [job for job in jobs if (job.batch_id, job.index) in keys]
 
     return wanted

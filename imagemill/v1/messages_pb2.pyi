@@ -99,7 +99,7 @@ Global___DownloadJob: _TypeAlias = DownloadJob  # noqa: Y015
 
 @_typing.final
 class ProcessJobs(_message.Message):
-    """What travels on `imagemill.process`: jobs of one batch."""
+    """What travels on `imagemill.process`: jobs of a batch, and of others beside them."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -107,6 +107,7 @@ class ProcessJobs(_message.Message):
     RECIPE_FIELD_NUMBER: _builtins.int
     JOBS_FIELD_NUMBER: _builtins.int
     KEEP_UNDECODABLE_FIELD_NUMBER: _builtins.int
+    BESIDE_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.str
     """The batch's id."""
     recipe: _builtins.str
@@ -117,6 +118,10 @@ class ProcessJobs(_message.Message):
     def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProcessJob]:
         """The jobs."""
 
+    @_builtins.property
+    def beside(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProcessJobs]:
+        """Jobs of other batches that travel in the same message. These have none beside them."""
+
     def __init__(
         self,
         *,
@@ -124,10 +129,11 @@ class ProcessJobs(_message.Message):
         recipe: _builtins.str = ...,
         jobs: _abc.Iterable[Global___ProcessJob] | None = ...,
         keep_undecodable: _builtins.bool = ...,
+        beside: _abc.Iterable[Global___ProcessJobs] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "jobs", b"jobs", "keep_undecodable", b"keep_undecodable", "recipe", b"recipe"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "beside", b"beside", "jobs", b"jobs", "keep_undecodable", b"keep_undecodable", "recipe", b"recipe"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

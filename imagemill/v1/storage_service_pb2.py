@@ -27,7 +27,7 @@ from imagemill.v1 import batch_pb2 as imagemill_dot_v1_dot_batch__pb2
 from imagemill.v1 import batch_service_pb2 as imagemill_dot_v1_dot_batch__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"imagemill/v1/storage_service.proto\x12\x0cimagemill.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x18imagemill/v1/batch.proto\x1a imagemill/v1/batch_service.proto\"X\n\x10OpenBatchRequest\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.imagemill.v1.BatchSpec\x12\x0e\n\x06recipe\x18\x02 \x01(\t\x12\r\n\x05trace\x18\x03 \x01(\t\"7\n\x11OpenBatchResponse\x12\"\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x13.imagemill.v1.Batch\"x\n\x07NewItem\x12\r\n\x05index\x18\x01 \x01(\x03\x12(\n\x06source\x18\x02 \x01(\x0b\x32\x18.imagemill.v1.ItemSource\x12\x0c\n\x04host\x18\x03 \x01(\t\x12&\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x15.imagemill.v1.Failure\"L\n\x12\x41ppendItemsRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12$\n\x05items\x18\x02 \x03(\x0b\x32\x15.imagemill.v1.NewItem\"\x15\n\x13\x41ppendItemsResponse\"3\n\x10SealBatchRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\r\n\x05total\x18\x02 \x01(\x03\"7\n\x11SealBatchResponse\x12\"\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x13.imagemill.v1.Batch\"\xa1\x01\n\x11\x43laimItemsRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x11\n\tmax_items\x18\x02 \x01(\x05\x12\x0e\n\x06window\x18\x03 \x01(\x05\x12\r\n\x05\x65poch\x18\x04 \x01(\t\x12\'\n\x04wait\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07\x62\x61\x63klog\x18\x06 \x01(\x05\x12\x11\n\theld_only\x18\x07 \x01(\x08\"?\n\x12\x43laimItemsResponse\x12)\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x18.imagemill.v1.BatchClaim\"\xd0\x01\n\nBatchClaim\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x0e\n\x06recipe\x18\x02 \x01(\t\x12\x16\n\x0ekeep_originals\x18\x03 \x01(\x08\x12(\n\x05items\x18\x04 \x03(\x0b\x32\x19.imagemill.v1.ClaimedItem\x12\x18\n\x10keep_undecodable\x18\x05 \x01(\x08\x12\x11\n\tin_flight\x18\x06 \x01(\x03\x12\x10\n\x08\x64\x65parted\x18\x08 \x01(\x03\x12\x10\n\x08priority\x18\x07 \x01(\x05\x12\r\n\x05trace\x18\t \x01(\t\"\x8b\x01\n\x0b\x43laimedItem\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\r\n\x05\x63laim\x18\x03 \x01(\x05\x12\x0e\n\x06source\x18\x04 \x01(\t\x12(\n\x08original\x18\x05 \x01(\x0b\x32\x16.imagemill.v1.Original\x12\x13\n\x0b\x64ownload_ms\x18\x06 \x01(\x01\"$\n\x13\x43onfirmClaimRequest\x12\r\n\x05token\x18\x01 \x01(\t\"\x16\n\x14\x43onfirmClaimResponse\"%\n\x14ReleaseClaimsRequest\x12\r\n\x05\x65poch\x18\x01 \x01(\t\"&\n\x15ReleaseClaimsResponse\x12\r\n\x05items\x18\x01 \x01(\x03\"g\n\x13\x46ilterWantedRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12(\n\x05items\x18\x02 \x03(\x0b\x32\x19.imagemill.v1.ItemAttempt\x12\x14\n\x0c\x66or_download\x18\x03 \x01(\x08\"<\n\x0bItemAttempt\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\r\n\x05\x63laim\x18\x03 \x01(\x05\"\'\n\x14\x46ilterWantedResponse\x12\x0f\n\x07indexes\x18\x01 \x03(\x03\"3\n\x0f\x46indTwinRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\"4\n\x10\x46indTwinResponse\x12 \n\x04item\x18\x01 \x01(\x0b\x32\x12.imagemill.v1.Item2\xa4\x05\n\x0eStorageService\x12L\n\tOpenBatch\x12\x1e.imagemill.v1.OpenBatchRequest\x1a\x1f.imagemill.v1.OpenBatchResponse\x12R\n\x0b\x41ppendItems\x12 .imagemill.v1.AppendItemsRequest\x1a!.imagemill.v1.AppendItemsResponse\x12L\n\tSealBatch\x12\x1e.imagemill.v1.SealBatchRequest\x1a\x1f.imagemill.v1.SealBatchResponse\x12O\n\nClaimItems\x12\x1f.imagemill.v1.ClaimItemsRequest\x1a .imagemill.v1.ClaimItemsResponse\x12U\n\x0c\x43onfirmClaim\x12!.imagemill.v1.ConfirmClaimRequest\x1a\".imagemill.v1.ConfirmClaimResponse\x12X\n\rReleaseClaims\x12\".imagemill.v1.ReleaseClaimsRequest\x1a#.imagemill.v1.ReleaseClaimsResponse\x12U\n\x0c\x46ilterWanted\x12!.imagemill.v1.FilterWantedRequest\x1a\".imagemill.v1.FilterWantedResponse\x12I\n\x08\x46indTwin\x12\x1d.imagemill.v1.FindTwinRequest\x1a\x1e.imagemill.v1.FindTwinResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"imagemill/v1/storage_service.proto\x12\x0cimagemill.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x18imagemill/v1/batch.proto\x1a imagemill/v1/batch_service.proto\"X\n\x10OpenBatchRequest\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.imagemill.v1.BatchSpec\x12\x0e\n\x06recipe\x18\x02 \x01(\t\x12\r\n\x05trace\x18\x03 \x01(\t\"7\n\x11OpenBatchResponse\x12\"\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x13.imagemill.v1.Batch\"x\n\x07NewItem\x12\r\n\x05index\x18\x01 \x01(\x03\x12(\n\x06source\x18\x02 \x01(\x0b\x32\x18.imagemill.v1.ItemSource\x12\x0c\n\x04host\x18\x03 \x01(\t\x12&\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x15.imagemill.v1.Failure\"L\n\x12\x41ppendItemsRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12$\n\x05items\x18\x02 \x03(\x0b\x32\x15.imagemill.v1.NewItem\"\x15\n\x13\x41ppendItemsResponse\"3\n\x10SealBatchRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\r\n\x05total\x18\x02 \x01(\x03\"7\n\x11SealBatchResponse\x12\"\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x13.imagemill.v1.Batch\"\xa1\x01\n\x11\x43laimItemsRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x11\n\tmax_items\x18\x02 \x01(\x05\x12\x0e\n\x06window\x18\x03 \x01(\x05\x12\r\n\x05\x65poch\x18\x04 \x01(\t\x12\'\n\x04wait\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07\x62\x61\x63klog\x18\x06 \x01(\x05\x12\x11\n\theld_only\x18\x07 \x01(\x08\"k\n\x12\x43laimItemsResponse\x12)\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x18.imagemill.v1.BatchClaim\x12*\n\x07\x61t_work\x18\x02 \x03(\x0b\x32\x19.imagemill.v1.BatchAtWork\"D\n\x0b\x42\x61tchAtWork\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x11\n\tin_flight\x18\x02 \x01(\x03\x12\x10\n\x08\x64\x65parted\x18\x03 \x01(\x03\"\xb7\x01\n\nBatchClaim\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x0e\n\x06recipe\x18\x02 \x01(\t\x12\x16\n\x0ekeep_originals\x18\x03 \x01(\x08\x12(\n\x05items\x18\x04 \x03(\x0b\x32\x19.imagemill.v1.ClaimedItem\x12\x18\n\x10keep_undecodable\x18\x05 \x01(\x08\x12\x10\n\x08priority\x18\x07 \x01(\x05\x12\r\n\x05trace\x18\t \x01(\tJ\x04\x08\x06\x10\x07J\x04\x08\x08\x10\t\"\x8b\x01\n\x0b\x43laimedItem\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\r\n\x05\x63laim\x18\x03 \x01(\x05\x12\x0e\n\x06source\x18\x04 \x01(\t\x12(\n\x08original\x18\x05 \x01(\x0b\x32\x16.imagemill.v1.Original\x12\x13\n\x0b\x64ownload_ms\x18\x06 \x01(\x01\"$\n\x13\x43onfirmClaimRequest\x12\r\n\x05token\x18\x01 \x01(\t\"\x16\n\x14\x43onfirmClaimResponse\"%\n\x14ReleaseClaimsRequest\x12\r\n\x05\x65poch\x18\x01 \x01(\t\"&\n\x15ReleaseClaimsResponse\x12\r\n\x05items\x18\x01 \x01(\x03\"g\n\x13\x46ilterWantedRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12(\n\x05items\x18\x02 \x03(\x0b\x32\x19.imagemill.v1.ItemAttempt\x12\x14\n\x0c\x66or_download\x18\x03 \x01(\x08\"<\n\x0bItemAttempt\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\r\n\x05\x63laim\x18\x03 \x01(\x05\"\'\n\x14\x46ilterWantedResponse\x12\x0f\n\x07indexes\x18\x01 \x03(\x03\"3\n\x0f\x46indTwinRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\"4\n\x10\x46indTwinResponse\x12 \n\x04item\x18\x01 \x01(\x0b\x32\x12.imagemill.v1.Item2\xa4\x05\n\x0eStorageService\x12L\n\tOpenBatch\x12\x1e.imagemill.v1.OpenBatchRequest\x1a\x1f.imagemill.v1.OpenBatchResponse\x12R\n\x0b\x41ppendItems\x12 .imagemill.v1.AppendItemsRequest\x1a!.imagemill.v1.AppendItemsResponse\x12L\n\tSealBatch\x12\x1e.imagemill.v1.SealBatchRequest\x1a\x1f.imagemill.v1.SealBatchResponse\x12O\n\nClaimItems\x12\x1f.imagemill.v1.ClaimItemsRequest\x1a .imagemill.v1.ClaimItemsResponse\x12U\n\x0c\x43onfirmClaim\x12!.imagemill.v1.ConfirmClaimRequest\x1a\".imagemill.v1.ConfirmClaimResponse\x12X\n\rReleaseClaims\x12\".imagemill.v1.ReleaseClaimsRequest\x1a#.imagemill.v1.ReleaseClaimsResponse\x12U\n\x0c\x46ilterWanted\x12!.imagemill.v1.FilterWantedRequest\x1a\".imagemill.v1.FilterWantedResponse\x12I\n\x08\x46indTwin\x12\x1d.imagemill.v1.FindTwinRequest\x1a\x1e.imagemill.v1.FindTwinResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,29 +51,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLAIMITEMSREQUEST']._serialized_start=625
   _globals['_CLAIMITEMSREQUEST']._serialized_end=786
   _globals['_CLAIMITEMSRESPONSE']._serialized_start=788
-  _globals['_CLAIMITEMSRESPONSE']._serialized_end=851
-  _globals['_BATCHCLAIM']._serialized_start=854
-  _globals['_BATCHCLAIM']._serialized_end=1062
-  _globals['_CLAIMEDITEM']._serialized_start=1065
-  _globals['_CLAIMEDITEM']._serialized_end=1204
-  _globals['_CONFIRMCLAIMREQUEST']._serialized_start=1206
-  _globals['_CONFIRMCLAIMREQUEST']._serialized_end=1242
-  _globals['_CONFIRMCLAIMRESPONSE']._serialized_start=1244
-  _globals['_CONFIRMCLAIMRESPONSE']._serialized_end=1266
-  _globals['_RELEASECLAIMSREQUEST']._serialized_start=1268
-  _globals['_RELEASECLAIMSREQUEST']._serialized_end=1305
-  _globals['_RELEASECLAIMSRESPONSE']._serialized_start=1307
-  _globals['_RELEASECLAIMSRESPONSE']._serialized_end=1345
-  _globals['_FILTERWANTEDREQUEST']._serialized_start=1347
-  _globals['_FILTERWANTEDREQUEST']._serialized_end=1450
-  _globals['_ITEMATTEMPT']._serialized_start=1452
-  _globals['_ITEMATTEMPT']._serialized_end=1512
-  _globals['_FILTERWANTEDRESPONSE']._serialized_start=1514
-  _globals['_FILTERWANTEDRESPONSE']._serialized_end=1553
-  _globals['_FINDTWINREQUEST']._serialized_start=1555
-  _globals['_FINDTWINREQUEST']._serialized_end=1606
-  _globals['_FINDTWINRESPONSE']._serialized_start=1608
-  _globals['_FINDTWINRESPONSE']._serialized_end=1660
-  _globals['_STORAGESERVICE']._serialized_start=1663
-  _globals['_STORAGESERVICE']._serialized_end=2339
+  _globals['_CLAIMITEMSRESPONSE']._serialized_end=895
+  _globals['_BATCHATWORK']._serialized_start=897
+  _globals['_BATCHATWORK']._serialized_end=965
+  _globals['_BATCHCLAIM']._serialized_start=968
+  _globals['_BATCHCLAIM']._serialized_end=1151
+  _globals['_CLAIMEDITEM']._serialized_start=1154
+  _globals['_CLAIMEDITEM']._serialized_end=1293
+  _globals['_CONFIRMCLAIMREQUEST']._serialized_start=1295
+  _globals['_CONFIRMCLAIMREQUEST']._serialized_end=1331
+  _globals['_CONFIRMCLAIMRESPONSE']._serialized_start=1333
+  _globals['_CONFIRMCLAIMRESPONSE']._serialized_end=1355
+  _globals['_RELEASECLAIMSREQUEST']._serialized_start=1357
+  _globals['_RELEASECLAIMSREQUEST']._serialized_end=1394
+  _globals['_RELEASECLAIMSRESPONSE']._serialized_start=1396
+  _globals['_RELEASECLAIMSRESPONSE']._serialized_end=1434
+  _globals['_FILTERWANTEDREQUEST']._serialized_start=1436
+  _globals['_FILTERWANTEDREQUEST']._serialized_end=1539
+  _globals['_ITEMATTEMPT']._serialized_start=1541
+  _globals['_ITEMATTEMPT']._serialized_end=1601
+  _globals['_FILTERWANTEDRESPONSE']._serialized_start=1603
+  _globals['_FILTERWANTEDRESPONSE']._serialized_end=1642
+  _globals['_FINDTWINREQUEST']._serialized_start=1644
+  _globals['_FINDTWINREQUEST']._serialized_end=1695
+  _globals['_FINDTWINRESPONSE']._serialized_start=1697
+  _globals['_FINDTWINRESPONSE']._serialized_end=1749
+  _globals['_STORAGESERVICE']._serialized_start=1752
+  _globals['_STORAGESERVICE']._serialized_end=2428
 # @@protoc_insertion_point(module_scope)

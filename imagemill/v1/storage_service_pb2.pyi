@@ -267,22 +267,58 @@ class ClaimItemsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     BATCHES_FIELD_NUMBER: _builtins.int
+    AT_WORK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def batches(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchClaim]:
         """What was claimed, grouped by batch."""
+
+    @_builtins.property
+    def at_work(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchAtWork]:
+        """Every batch with items in flight, whether any of it was claimed now or not."""
 
     def __init__(
         self,
         *,
         batches: _abc.Iterable[Global___BatchClaim] | None = ...,
+        at_work: _abc.Iterable[Global___BatchAtWork] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batches", b"batches"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_work", b"at_work", "batches", b"batches"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ClaimItemsResponse: _TypeAlias = ClaimItemsResponse  # noqa: Y015
+
+@_typing.final
+class BatchAtWork(_message.Message):
+    """A batch with items in flight."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BATCH_ID_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    DEPARTED_FIELD_NUMBER: _builtins.int
+    batch_id: _builtins.str
+    """The batch's id."""
+    in_flight: _builtins.int
+    """How many of its items are in flight, those claimed now included."""
+    departed: _builtins.int
+    """How often, since the batch began, one of its items has left the queues: final, or to be tried again."""
+    def __init__(
+        self,
+        *,
+        batch_id: _builtins.str = ...,
+        in_flight: _builtins.int = ...,
+        departed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "departed", b"departed", "in_flight", b"in_flight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchAtWork: _TypeAlias = BatchAtWork  # noqa: Y015
 
 @_typing.final
 class BatchClaim(_message.Message):
@@ -295,8 +331,6 @@ class BatchClaim(_message.Message):
     KEEP_ORIGINALS_FIELD_NUMBER: _builtins.int
     ITEMS_FIELD_NUMBER: _builtins.int
     KEEP_UNDECODABLE_FIELD_NUMBER: _builtins.int
-    IN_FLIGHT_FIELD_NUMBER: _builtins.int
-    DEPARTED_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     TRACE_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.str
@@ -307,10 +341,6 @@ class BatchClaim(_message.Message):
     """Whether originals are kept."""
     keep_undecodable: _builtins.bool
     """Whether bytes that can't be decoded are put aside."""
-    in_flight: _builtins.int
-    """How many items of the batch are in flight, these included."""
-    departed: _builtins.int
-    """How often, since the batch began, one of its items has left the queues: final, or to be tried again."""
     priority: _builtins.int
     """The batch's priority."""
     trace: _builtins.str
@@ -327,14 +357,12 @@ class BatchClaim(_message.Message):
         keep_originals: _builtins.bool = ...,
         items: _abc.Iterable[Global___ClaimedItem] | None = ...,
         keep_undecodable: _builtins.bool = ...,
-        in_flight: _builtins.int = ...,
-        departed: _builtins.int = ...,
         priority: _builtins.int = ...,
         trace: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "departed", b"departed", "in_flight", b"in_flight", "items", b"items", "keep_originals", b"keep_originals", "keep_undecodable", b"keep_undecodable", "priority", b"priority", "recipe", b"recipe", "trace", b"trace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "items", b"items", "keep_originals", b"keep_originals", "keep_undecodable", b"keep_undecodable", "priority", b"priority", "recipe", b"recipe", "trace", b"trace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

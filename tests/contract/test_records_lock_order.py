@@ -6,7 +6,9 @@ import asyncio
 
 import asyncpg
 
-from tests.support.builders import new_batch, new_items, put_batch
+from imagemill.ports.records import Claim
+from storage_svc.claims import ClaimLimits, claim_items
+from tests.support.builders import FAR_OFF, claim_rows, new_batch, new_items, put_batch
 from tests.support.eventually import eventually
 from tests.support.replicas import replicas
 
@@ -43,3 +45,17 @@ async def test_r5_a_batch_that_comes_while_a_unit_works_is_not_locked_out_of_ord
 
         async with one.write() as unit:
             assert {batch.id for batch in await unit.working_batches()} == {"a", "m"}
+
+
+async def test_a_claim_waits_for_no_batch_that_it_takes_nothing_of(postgres_url: str) -> None:
+    limits = ClaimLimits(max_items=10, window=10, least=1)
+    async with replicas(postgres_url, 2) as (one, other), asyncio.timeout(PATIENCE_S):
+        for batch_id in ("in flight", "waits"):
+            await put_batch(one, new_batch(batch_id), new_items(range(2)))
+        await claim_rows(one, range(2), batch_id="in flight", lease_until=FAR_OFF)
+
+        async with one.write() as unit:
+            await unit.batches(["in flight"])
+            (claimed,) = await claim_items(other, Claim("mine", "e", FAR_OFF), limits, 0.0, lease_s=60.0)
+
+    assert (claimed.batch.id, [item.index for item in claimed.items]) == ("waits", [0, 1])

@@ -7,19 +7,23 @@ the rows of their items theirs as well.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
-from sqlalchemy import Executable, Row, RowMapping, Select, event, func, select
+from sqlalchemy import Executable, RowMapping, Select, event, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from imagemill.adapters.sql.connection import NO_PARAMETERS
 from imagemill.adapters.sql.postgres_trouble import place_of, telling
 from imagemill.adapters.sql.postgres_unit import PostgresUnit
-from imagemill.adapters.sql.revisions import REVISION, Migrated, SchemaUnknown, problem_with, revision_of
+from imagemill.adapters.sql.revisions import Migrated, Tables, tables_of
 from imagemill.adapters.sql.views import CHUNK, Chunk, Reading, SqlView
 from imagemill.strikes import Point, strike
+
+log = logging.getLogger(__name__)
 
 CONNECT_S = 10.0
 """How long a connection may take to be made, and a unit may wait for a free one, in seconds."""
@@ -72,26 +76,41 @@ class PostgresConnection:
         self._connection = connection
         self._place = place
 
-    async def rows(self, query: Executable, *, long: bool = False) -> Sequence[RowMapping]:
+    async def rows(
+        self, query: Executable, parameters: Mapping[str, Any] = NO_PARAMETERS, *, long: bool = False
+    ) -> Sequence[RowMapping]:
         """All rows of a query, by column name."""
         async with _running(self._connection, self._place):
-            return (await self._connection.execute(query)).mappings().all()
+            return (await self._connection.execute(query, parameters)).mappings().all()
 
-    async def change(self, statement: Executable, *, long: bool = False) -> int:
+    async def change(
+        self, statement: Executable, parameters: Mapping[str, Any] = NO_PARAMETERS, *, long: bool = False
+    ) -> int:
         """Run a statement that returns nothing; the number of rows it matched."""
         async with _running(self._connection, self._place):
-            return (await self._connection.execute(statement)).rowcount
+            return (await self._connection.execute(statement, parameters)).rowcount
 
-    async def driver_rows(self, statement: str, parameters: tuple[Any, ...]) -> Sequence[Row[*tuple[Any, ...]]]:
+    async def driver_rows(self, statement: str, parameters: tuple[Any, ...]) -> Sequence[Sequence[Any]]:
         """All rows of a query in the driver's wording."""
         async with _running(self._connection, self._place):
-            return (await self._connection.exec_driver_sql(statement, parameters)).all()
+            driver = (await self._connection.get_raw_connection()).driver_connection
+            assert isinstance(driver, asyncpg.Connection)
+            if not driver.is_in_transaction():
+                # SQLAlchemy begins the transaction with the first statement that it is told of.
+                result = await self._connection.exec_driver_sql(statement, parameters)
+                return result.all() if result.returns_rows else ()
+            try:
+                return await driver.fetch(statement, *storable(parameters))
+            except BaseException as error:
+                # As SQLAlchemy does: whoever was cancelled, or cut off, leaves the connection in an unknown state.
+                if not isinstance(error, asyncpg.PostgresError) or driver.is_closed():
+                    await self._connection.invalidate()
+                raise
 
     async def driver_change(self, statement: str, parameters: Sequence[tuple[Any, ...]]) -> None:
         """Run a statement in the driver's wording once for each of the parameters."""
-        async with _running(self._connection, self._place):
-            for each in parameters:
-                await self._connection.exec_driver_sql(statement, each)
+        for each in parameters:
+            await self.driver_rows(statement, each)
 
     async def commit(self) -> None:
         """Make what was written visible and durable."""
@@ -106,8 +125,8 @@ class PostgresRecords(SqlView):
 
     def __init__(self, url: str, connections: int) -> None:
         self._place = place_of(url)
-        self._is_known = False
-        """Whether the tables were seen to be this version's."""
+        self._tables: Tables | None = None
+        """Those that were seen to be fit to work on."""
         self._writing = _engine(url, connections, _WRITING, "READ COMMITTED", ANSWER_S)
         # A read is one statement, so that a transaction around it would be two more round trips for nothing.
         self._reading = _engine(url, connections, _READING, "AUTOCOMMIT", ANSWER_S)
@@ -125,20 +144,25 @@ class PostgresRecords(SqlView):
             await opened.commit()
 
     async def check(self) -> None:
-        """See that the server is there, and that the tables are this version's; else `SchemaUnknown`."""
+        """See that the server is there, and that its tables can be worked on; else `SchemaUnknown`."""
+        await self.tables()
+
+    async def tables(self) -> Tables:
+        """The tables as they are now; raises as `check` does."""
         async with self._connected(self._reading) as connection, _running(connection, self._place):
-            found = await connection.run_sync(revision_of)
-        if (problem := problem_with(found)) is not None:
-            raise SchemaUnknown(f"the database at {self._place} {problem}")
-        self._is_known = True
+            tables = await connection.run_sync(tables_of, f"the database at {self._place}")
+        if tables != self._tables and tables.remark:
+            log.info("The database at %s %s.", self._place, tables.remark, extra={"action": "newer_tables"})
+        self._tables = tables
+        return tables
 
     async def close(self) -> None:
         """Close the connections."""
         await asyncio.gather(self._writing.dispose(), self._reading.dispose())
 
-    async def _rows(self, query: Select[Any]) -> Chunk:
+    async def _rows(self, query: Select[Any], parameters: Mapping[str, Any] = NO_PARAMETERS) -> Chunk:
         async with self._known(self._reading) as connection, _running(connection, self._place):
-            rows: Chunk = (await connection.execute(query)).all()
+            rows: Chunk = (await connection.execute(query, parameters)).all()
             return rows
 
     async def _read_through(self, *readings: Reading) -> None:
@@ -153,7 +177,7 @@ class PostgresRecords(SqlView):
     @asynccontextmanager
     async def _known(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         """A connection to tables that can be worked on."""
-        if not self._is_known:
+        if self._tables is None:
             await self.check()
         async with self._connected(engine) as connection:
             yield connection
@@ -187,6 +211,15 @@ async def open_postgres(url: str, connections: int) -> PostgresRecords:
     return records
 
 
+async def postgres_tables(url: str) -> Tables:
+    """The tables of a database, nothing of which is changed. Raises as `open_postgres` does."""
+    records = PostgresRecords(url, 1)
+    try:
+        return await records.tables()
+    finally:
+        await records.close()
+
+
 async def migrate_postgres(url: str) -> Migrated:
     """Bring a database to this version's tables; the database itself must be there.
 
@@ -201,10 +234,9 @@ async def migrate_postgres(url: str) -> Migrated:
         with telling(place):
             async with engine.begin() as connection:
                 await connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-                before = await connection.run_sync(upgrade)
+                return await connection.run_sync(upgrade)
     finally:
         await engine.dispose()
-    return Migrated(before, REVISION)
 
 
 @asynccontextmanager

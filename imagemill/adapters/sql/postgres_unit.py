@@ -13,23 +13,25 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from imagemill.adapters.sql.rows import FACT_COLUMNS, fact_values
-from imagemill.adapters.sql.schema import items
+from sqlalchemy import Table, any_, bindparam, select
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from imagemill.adapters.sql.rows import FACT_COLUMNS, PROGRESS_COLUMNS, batch_from, fact_values, progress_values
+from imagemill.adapters.sql.schema import IN_FLIGHT, KEY, batches, items
 from imagemill.adapters.sql.unit import SqlUnit
+from imagemill.domain.batches import Batch
 from imagemill.domain.items import Head, State
 from imagemill.ports.records import Claim, Move, NewItem, Twin
 
-_ARRAYS = {"TEXT": "text[]", "INTEGER": "integer[]", "BIGINT": "bigint[]", "DOUBLE": "float8[]"}
+_ARRAYS = {
+    "TEXT": "text[]", "INTEGER": "integer[]", "BIGINT": "bigint[]", "DOUBLE": "float8[]", "BOOLEAN": "boolean[]"
+}  # fmt: skip
 
 
-def _array(column: str) -> str:
-    """The type of an array of a column's values."""
-    return _ARRAYS[str(items.c[column].type)]
-
-
-def _unnested(columns: Sequence[str], first: int) -> str:
+def _unnested(columns: Sequence[str], first: int, table: Table = items) -> str:
     """Arrays, from the parameter of this number on, as a table of these columns."""
-    arrays = ", ".join(f"${number}::{_array(column)}" for number, column in enumerate(columns, first))
+    types = [_ARRAYS[str(table.c[column].type)] for column in columns]
+    arrays = ", ".join(f"${number}::{type_}" for number, type_ in enumerate(types, first))
     return f"unnest({arrays}) WITH ORDINALITY AS new({', '.join(columns)}, place)"
 
 
@@ -48,9 +50,16 @@ _INSERT = f"""
     RETURNING idx"""
 
 _HEADS = """
-    SELECT head.* FROM unnest($2::bigint[]) AS sought(idx)
+    SELECT head.* FROM unnest($1::text[], $2::bigint[]) AS sought(batch_id, idx)
     CROSS JOIN LATERAL (
-        SELECT idx, state, attempt, claims FROM items WHERE batch_id = $1 AND idx = sought.idx LIMIT 1) AS head"""
+        SELECT batch_id, idx, state, attempt, claims FROM items
+        WHERE batch_id = sought.batch_id AND idx = sought.idx LIMIT 1) AS head"""
+
+_SAVED = ("id", *PROGRESS_COLUMNS)
+_SAVE = f"""
+    UPDATE batches SET {", ".join(f"{column} = new.{column}" for column in PROGRESS_COLUMNS)}
+    FROM {_unnested(_SAVED, 1, batches)}
+    WHERE batches.id = new.id"""
 
 _HEAD = ("batch_id", "idx", "state", "attempt", "claims", "due_at", "heard_at", "revision", "finished_at")
 # Work that goes on keeps the lease it has; work that is put back is due when it says.
@@ -76,10 +85,11 @@ _CLAIM = f"""
 _OPEN_CLAIM = "INSERT INTO claims (token, epoch, claimed_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
 
 _FIRST_TWINS = f"""
-    SELECT sought.sha256, first.idx FROM unnest($2::text[]) AS sought(sha256)
-    CROSS JOIN LATERAL (
-        SELECT idx FROM items WHERE batch_id = $1 AND state = {State.SUCCEEDED.value} AND sha256 = sought.sha256
-        ORDER BY idx LIMIT 1) AS first"""
+    SELECT sought.batch_id, sought.sha256, ARRAY(
+        SELECT idx FROM items
+        WHERE batch_id = sought.batch_id AND state = {State.SUCCEEDED.value} AND sha256 = sought.sha256
+        ORDER BY idx LIMIT 2)
+    FROM unnest($1::text[], $2::text[]) AS sought(batch_id, sha256)"""
 _TWINS = f"""
     SELECT twin.* FROM unnest($2::text[]) AS sought(sha256)
     CROSS JOIN LATERAL (
@@ -94,8 +104,27 @@ _POINT = f"""
     WHERE items.batch_id = new.batch_id AND items.idx = new.idx"""
 
 
+_DIGESTS_IN_FLIGHT = f"""
+    SELECT DISTINCT sha256 FROM items
+    WHERE batch_id = $1 AND {IN_FLIGHT} AND sha256 = ANY($2::text[])"""
+
+_LOCKED_BATCHES = (
+    select(batches)
+    .where(batches.c.id == any_(bindparam("ids", type_=ARRAY(KEY))))
+    .order_by(batches.c.id)
+    .with_for_update()
+)
+
+
 class PostgresUnit(SqlUnit):
     """See `ports.records.Unit`."""
+
+    async def batches(self, ids: Collection[str]) -> dict[str, Batch]:
+        """The batches that exist, locked in the order of their ids."""
+        if not ids:
+            return {}
+        rows = await self._connection.rows(_LOCKED_BATCHES, {"ids": sorted(ids)})
+        return {row["id"]: batch_from(row) for row in rows}
 
     async def insert_items(self, batch_id: str, items: Sequence[NewItem], revision: int, now: float) -> set[int]:
         """Add items; the indexes that were new."""
@@ -103,10 +132,15 @@ class PostgresUnit(SqlUnit):
         inserted = await self._rows(_INSERT, batch_id, revision, *_columns(rows, len(_NEW)))
         return {row[0] for row in inserted}
 
-    async def heads(self, batch_id: str, indexes: Collection[int]) -> dict[int, Head]:
-        """The heads of the items that exist."""
-        rows = await self._rows(_HEADS, batch_id, list(indexes))
-        return {index: Head(State(state), attempt, claims) for index, state, attempt, claims in rows}
+    async def save_batches(self, batches: Collection[Batch]) -> None:
+        """Write what changes of several batches, which are locked."""
+        rows = [(batch.id, *progress_values(batch).values()) for batch in batches]
+        await self._change(_SAVE, *_columns(rows, len(_SAVED)))
+
+    async def heads_of(self, keys: Collection[tuple[str, int]]) -> dict[tuple[str, int], Head]:
+        """The heads of the items that exist, by batch id and index."""
+        rows = await self._rows(_HEADS, *_columns(keys, 2))
+        return {(batch_id, index): Head(State(state), *rest) for batch_id, index, state, *rest in rows}
 
     async def move_items(self, moves: Sequence[Move]) -> None:
         """Write moves: those with facts and those without."""
@@ -117,15 +151,20 @@ class PostgresUnit(SqlUnit):
         if full:
             await self._change(_MOVE_WITH_FACTS, *_columns(full, len(_HEAD) + len(FACT_COLUMNS)))
 
-    async def first_twins(self, batch_id: str, digests: Collection[str]) -> dict[str, int]:
-        """The lowest index of a succeeded item with each digest: one step into the index a digest."""
-        return {digest: index for digest, index in await self._rows(_FIRST_TWINS, batch_id, sorted(digests))}
+    async def first_twins_of(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[int]]:
+        """The lowest indexes, two at most, of succeeded items with each digest: two steps into the index a digest."""
+        rows = await self._rows(_FIRST_TWINS, *_columns(keys, 2))
+        return {(batch_id, digest): lowest for batch_id, digest, lowest in rows if lowest}
 
     async def twins(self, batch_id: str, digests: Collection[str]) -> list[Twin]:
         """The succeeded items with these digests, by digest and index."""
         if not digests:
             return []
         return [Twin(*row) for row in await self._rows(_TWINS, batch_id, sorted(digests))]
+
+    async def digests_in_flight(self, batch_id: str, digests: Collection[str]) -> set[str]:
+        """Those of the digests that items in flight are known by."""
+        return {digest for (digest,) in await self._rows(_DIGESTS_IN_FLIGHT, batch_id, sorted(digests))}
 
     async def point_duplicates(self, batch_id: str, changes: Sequence[tuple[int, int | None, int]]) -> None:
         """Write (index, duplicate_of, revision)."""

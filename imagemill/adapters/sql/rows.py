@@ -21,6 +21,7 @@ FACT_COLUMNS = (
 )  # fmt: skip
 
 _TIMING_COLUMNS = FACT_COLUMNS[-6:]
+_COUNTS = tuple(zip(State, COUNT_COLUMNS, strict=True))
 _NO_FAILURE = (None,) * 3
 _NO_ORIGINAL = (None,) * 9
 _NO_TIMINGS = (None,) * 6
@@ -154,7 +155,7 @@ def batch_from(row: RowMapping) -> Batch:
         keep_undecodable=row["keep_undecodable"],
         revision=row["revision"],
         dispatched=row["dispatched"],
-        counts=Counts({state: row[name] for state, name in zip(State, COUNT_COLUMNS, strict=True)}),
+        counts=counts_from(row),
         downloaded_bytes=row["downloaded_bytes"],
         duplicates=row["duplicates"],
         created_at=row["created_at"],
@@ -167,13 +168,25 @@ def batch_from(row: RowMapping) -> Batch:
     )
 
 
+def counts_from(row: RowMapping) -> Counts:
+    """The counters of a row of the batches table."""
+    return Counts({state: row[name] for state, name in _COUNTS})
+
+
+PROGRESS_COLUMNS = (
+    "state", "revision", "dispatched", *COUNT_COLUMNS, "downloaded_bytes", "duplicates", "started_at", "finished_at",
+    "active_s", "changed_at", "swept",
+)  # fmt: skip
+"""What `progress_values` has values for."""
+
+
 def progress_values(batch: Batch) -> Mapping[str, Any]:
     """The columns of a batch that change."""
     return {
         "state": batch.state.value,
         "revision": batch.revision,
         "dispatched": batch.dispatched,
-        **{name: batch.counts[state] for state, name in zip(State, COUNT_COLUMNS, strict=True)},
+        **{name: batch.counts[state] for state, name in _COUNTS},
         "downloaded_bytes": batch.downloaded_bytes,
         "duplicates": batch.duplicates,
         "started_at": batch.started_at,

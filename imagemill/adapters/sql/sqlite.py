@@ -7,8 +7,9 @@ as another one wrote in between. There is no SKIP LOCKED here; the one writer ma
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,26 @@ from typing import Any
 from sqlalchemy import Connection, Engine, QueuePool, Select, create_engine, event, insert, inspect
 from sqlalchemy.exc import DBAPIError
 
-from imagemill.adapters.sql.revisions import REVISION, Migrated, alembic_version, revision_of
-from imagemill.adapters.sql.rows import FACT_COLUMNS, fact_values
-from imagemill.adapters.sql.schema import batches, metadata
+from imagemill.adapters.sql.connection import NO_PARAMETERS
+from imagemill.adapters.sql.revisions import (
+    COMPATIBLE_FROM,
+    REVISION,
+    Migrated,
+    Tables,
+    alembic_version,
+    revision_of,
+    tables_of,
+)
+from imagemill.adapters.sql.rows import FACT_COLUMNS, PROGRESS_COLUMNS, fact_values, progress_values
+from imagemill.adapters.sql.schema import batches, compatibility, metadata
 from imagemill.adapters.sql.threads import EngineThreads, Writer
 from imagemill.adapters.sql.unit import SqlUnit
 from imagemill.adapters.sql.views import CHUNK, Chunk, Reading, SqlView
+from imagemill.domain.batches import Batch
 from imagemill.domain.items import Facts, Head, State
 from imagemill.ports.records import Claim, Move, NewItem, RecordsUnavailable, Twin
+
+log = logging.getLogger(__name__)
 
 LONGEST_WAIT_S = 30.0
 """How long a unit waits for another process that writes, in seconds."""
@@ -36,7 +49,12 @@ _INSERT = (
     "error_message) VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"
 )
 _EXISTING = "SELECT idx FROM items WHERE batch_id=? AND idx IN (SELECT value FROM json_each(?))"
-_HEADS = "SELECT idx, state, attempt, claims FROM items WHERE batch_id=? AND idx IN (SELECT value FROM json_each(?))"
+# CROSS JOIN keeps the order: each of the keys is looked up.
+_HEADS = (
+    "SELECT items.batch_id, idx, state, attempt, claims FROM json_each(?) AS sought CROSS JOIN items "
+    "ON items.batch_id=json_extract(sought.value, '$[0]') AND idx=json_extract(sought.value, '$[1]')"
+)
+_SAVE = f"UPDATE batches SET {', '.join(f'{column}=?' for column in PROGRESS_COLUMNS)} WHERE id=?"
 _MOVE = (
     "UPDATE items SET state=?, attempt=?, claims=?, due_at=MAX(due_at*?, ?), heard_at=MAX(heard_at, ?), revision=?, "
     "finished_at=?"
@@ -49,9 +67,10 @@ _TWINS = (
     f"WHERE batch_id=? AND state={State.SUCCEEDED.value} AND sha256 IN (SELECT value FROM json_each(?)) "
     "ORDER BY sha256, idx"
 )
+_OF_DIGEST = f"FROM items WHERE batch_id=sought.batch AND state={State.SUCCEEDED.value} AND sha256=sought.digest"
 _FIRST_TWINS = (
-    "SELECT value, (SELECT MIN(idx) FROM items "
-    f"WHERE batch_id=? AND state={State.SUCCEEDED.value} AND sha256=value) FROM json_each(?)"
+    f"SELECT batch, digest, (SELECT MIN(idx) {_OF_DIGEST}), (SELECT idx {_OF_DIGEST} ORDER BY idx LIMIT 1 OFFSET 1) "
+    "FROM (SELECT json_extract(value, '$[0]') AS batch, json_extract(value, '$[1]') AS digest FROM json_each(?)) sought"
 )
 _POINT = "UPDATE items SET duplicate_of=?, revision=?" + _WHERE
 
@@ -68,10 +87,15 @@ class SqliteUnit(SqlUnit):
             await self._connection.driver_change(_INSERT, rows)
         return {item.index for item in new}
 
-    async def heads(self, batch_id: str, indexes: Collection[int]) -> dict[int, Head]:
-        """The heads of the items that exist."""
-        rows = await self._rows(_HEADS, batch_id, list(indexes))
-        return {index: Head(State(state), attempt, claims) for index, state, attempt, claims in rows}
+    async def save_batches(self, batches: Collection[Batch]) -> None:
+        """Write what changes of several batches."""
+        rows = [(*progress_values(batch).values(), batch.id) for batch in batches]
+        await self._connection.driver_change(_SAVE, rows)
+
+    async def heads_of(self, keys: Collection[tuple[str, int]]) -> dict[tuple[str, int], Head]:
+        """The heads of the items that exist, by batch id and index."""
+        rows = await self._connection.driver_rows(_HEADS, (json.dumps(list(keys)),))
+        return {(batch_id, index): Head(State(state), *rest) for batch_id, index, state, *rest in rows}
 
     async def move_items(self, moves: Sequence[Move]) -> None:
         """Write moves: those with facts and those without."""
@@ -82,13 +106,19 @@ class SqliteUnit(SqlUnit):
         if full:
             await self._connection.driver_change(_MOVE_WITH_FACTS, full)
 
-    async def first_twins(self, batch_id: str, digests: Collection[str]) -> dict[str, int]:
-        """The lowest index of a succeeded item with each digest: one step into the index a digest."""
-        rows = await self._rows(_FIRST_TWINS, batch_id, sorted(digests))
-        return {digest: index for digest, index in rows if index is not None}
+    async def first_twins_of(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[int]]:
+        """The lowest indexes, two at most, of succeeded items with each digest: two steps into the index a digest."""
+        rows = await self._connection.driver_rows(_FIRST_TWINS, (json.dumps(list(keys)),))
+        return {
+            (batch_id, digest): [first] if second is None else [first, second]
+            for batch_id, digest, first, second in rows
+            if first is not None
+        }
 
     async def twins(self, batch_id: str, digests: Collection[str]) -> list[Twin]:
         """The succeeded items with these digests, by digest and index."""
+        if not digests:
+            return []
         return [Twin(*row) for row in await self._rows(_TWINS, batch_id, sorted(digests))]
 
     async def point_duplicates(self, batch_id: str, changes: Sequence[tuple[int, int | None, int]]) -> None:
@@ -169,9 +199,9 @@ class SqliteRecords(SqlView):
         await self._readers.close()
         await self._writer.close()
 
-    async def _rows(self, query: Select[Any]) -> Chunk:
+    async def _rows(self, query: Select[Any], parameters: Mapping[str, Any] = NO_PARAMETERS) -> Chunk:
         with _reading():
-            return await self._readers.read(query)
+            return await self._readers.read(query, parameters)
 
     async def _read_through(self, *readings: Reading) -> None:
         with _reading():
@@ -195,51 +225,75 @@ async def open_sqlite(path: Path, *, survive_power_loss: bool = False) -> Sqlite
         RecordsUnavailable: the file can't be opened, or is no database.
         SchemaUnknown: it was made by a newer version.
     """
-    records, _ = await _opened(path, survive_power_loss)
+    records, migrated = await _opened(path, survive_power_loss)
+    if remark := migrated.tables.remark:
+        log.info("The database file %s.", remark, extra={"action": "newer_tables"})
     return records
 
 
 async def migrate_sqlite(path: Path) -> Migrated:
     """Bring a database file to this version's tables, or create it. Raises as `open_sqlite` does."""
-    records, before = await _opened(path, survive_power_loss=True)
+    records, migrated = await _opened(path, survive_power_loss=True)
     await records.close()
-    return Migrated(before, REVISION)
+    return migrated
 
 
-async def _opened(path: Path, survive_power_loss: bool) -> tuple[SqliteRecords, str | None]:
-    """The file, and the revision that it had before."""
+async def sqlite_tables(path: Path) -> Tables:
+    """The tables of a database file as it lies there. Raises as `open_sqlite` does."""
+    engine = _engine(path, 1, "BEGIN", "NORMAL")
+
+    def look() -> Tables:
+        with engine.connect() as connection:
+            return tables_of(connection)
+
+    readers = EngineThreads(engine, 1, "sqlite-reader")
+    try:
+        with _opening():
+            return await readers.run(look)
+    finally:
+        await readers.close()
+
+
+async def _opened(path: Path, survive_power_loss: bool) -> tuple[SqliteRecords, Migrated]:
     synchronous = "FULL" if survive_power_loss else "NORMAL"
     writing = _engine(path, 1, "BEGIN IMMEDIATE", synchronous)
-    reading = _engine(path, READERS, "BEGIN", synchronous)
+    reading = _engine(path, READERS, None, synchronous)
     records = SqliteRecords(Writer(writing), EngineThreads(reading, READERS, "sqlite-reader"))
     try:
-        before = await records._writer.run(_prepare)
-    except BaseException as error:
+        with _opening():
+            return records, await records._writer.run(_prepare)
+    except BaseException:
         await records.close()
-        if isinstance(error, DBAPIError):
-            raise RecordsUnavailable("the database file can't be opened") from error
         raise
-    return records, before
 
 
-def _prepare(connection: Connection) -> str | None:
-    """Make the tables what this version needs; the revision from before, None of a file without any."""
+@contextmanager
+def _opening() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        raise RecordsUnavailable("the database file can't be opened") from error
+
+
+def _prepare(connection: Connection) -> Migrated:
+    """Make the tables such as this version can work on."""
     before = revision_of(connection)
-    if before == REVISION:
-        return before
+    if before is not None and before >= REVISION:
+        return Migrated(before, tables_of(connection))
     if before is None and not inspect(connection).has_table(batches.name):
         metadata.create_all(connection)
         alembic_version.create(connection)
         connection.execute(insert(alembic_version).values(version_num=REVISION))
-        return None
+        connection.execute(insert(compatibility).values(revision=REVISION, compatible_from=COMPATIBLE_FROM))
+        return Migrated(None, Tables(REVISION, COMPATIBLE_FROM))
     # Most starts have nothing to migrate, and Alembic takes a while to load.
     from imagemill.adapters.sql.migration import upgrade
 
     return upgrade(connection)
 
 
-def _engine(path: Path, connections: int, begin: str, synchronous: str) -> Engine:
-    """An engine whose transactions begin as told, with what each connection needs."""
+def _engine(path: Path, connections: int, begin: str | None, synchronous: str) -> Engine:
+    """An engine whose transactions begin as told, if at all, with what each connection needs."""
     engine = create_engine(
         f"sqlite:///{path}",
         poolclass=QueuePool,
@@ -254,8 +308,6 @@ def _engine(path: Path, connections: int, begin: str, synchronous: str) -> Engin
         for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", f"cache_size=-{CACHE_KIB}"):
             connection.execute(f"PRAGMA {pragma}")
 
-    @event.listens_for(engine, "begin")
-    def begin_as_told(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
-
+    if begin is not None:
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     return engine

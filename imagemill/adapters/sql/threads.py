@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Executable, Row, RowMapping
 
+from imagemill.adapters.sql.connection import NO_PARAMETERS
 from imagemill.strikes import Point, strike
 
 T = TypeVar("T")
@@ -51,12 +52,14 @@ class EngineThreads:
             raise cancelled
         return future.result()
 
-    async def read(self, query: Executable) -> Sequence[Row[*tuple[Any, ...]]]:
-        """All rows of a query, in a transaction of its own."""
+    async def read(
+        self, query: Executable, parameters: Mapping[str, Any] = NO_PARAMETERS
+    ) -> Sequence[Row[*tuple[Any, ...]]]:
+        """All rows of a query; a transaction around it would be two more statements for nothing."""
 
         def read() -> Sequence[Row[*tuple[Any, ...]]]:
             with self._engine.connect() as connection:
-                return connection.execute(query).all()
+                return connection.execute(query, parameters).all()
 
         return await self.run(read)
 
@@ -68,6 +71,8 @@ class EngineThreads:
 
         def read() -> None:
             with self._engine.connect() as connection:
+                # Of one moment: every statement sees what the first one saw.
+                connection.exec_driver_sql("BEGIN")
                 for query, take in readings:
                     for rows in connection.execute(query).partitions(chunk):
                         if given_up.is_set():
@@ -144,13 +149,17 @@ class WriterConnection:
         self._threads = threads
         self._connection = connection
 
-    async def rows(self, query: Executable, *, long: bool = False) -> Sequence[RowMapping]:
+    async def rows(
+        self, query: Executable, parameters: Mapping[str, Any] = NO_PARAMETERS, *, long: bool = False
+    ) -> Sequence[RowMapping]:
         """All rows of a query, by column name."""
-        return await self._run(lambda: self._connection.execute(query).mappings().all(), long)
+        return await self._run(lambda: self._connection.execute(query, parameters).mappings().all(), long)
 
-    async def change(self, statement: Executable, *, long: bool = False) -> int:
+    async def change(
+        self, statement: Executable, parameters: Mapping[str, Any] = NO_PARAMETERS, *, long: bool = False
+    ) -> int:
         """Run a statement that returns nothing; the number of rows it matched."""
-        return await self._run(lambda: self._connection.execute(statement).rowcount, long)
+        return await self._run(lambda: self._connection.execute(statement, parameters).rowcount, long)
 
     async def driver_rows(self, statement: str, parameters: tuple[Any, ...]) -> Sequence[Row[*tuple[Any, ...]]]:
         """All rows of a query in the driver's wording."""

@@ -4,11 +4,30 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, TextClause, and_, delete, func, insert, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    Select,
+    TextClause,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 
 from imagemill.adapters.sql.connection import Connection
-from imagemill.adapters.sql.rows import batch_from, batch_values, head_from, original_from, progress_values
+from imagemill.adapters.sql.rows import (
+    batch_from,
+    batch_values,
+    head_from,
+    original_from,
+)
 from imagemill.adapters.sql.schema import IN_FLIGHT, PENDING, batches, claims, epochs, items
 from imagemill.domain.batches import Batch, BatchState
 from imagemill.domain.items import Head, State
@@ -32,6 +51,24 @@ _DUE_COLUMNS = (
 _HEAD_COLUMNS = (items.c.idx, items.c.state, items.c.attempt, items.c.claims, items.c.size_bytes)
 
 
+def _due(condition: TextClause) -> Select[Any]:
+    return (
+        select(*_DUE_COLUMNS)
+        .where(items.c.batch_id == bindparam("batch_id"), condition, items.c.due_at <= bindparam("now"))
+        .order_by(items.c.due_at, items.c.idx)
+        .limit(bindparam("most"))
+        .with_for_update(skip_locked=True)
+    )
+
+
+# Built once: making a statement of so many columns costs more than running it.
+_DUE_WAITING, _DUE_IN_FLIGHT = _due(PENDING), _due(IN_FLIGHT)
+_WORKING_IDS = select(batches.c.id).where(batches.c.state.in_(_WORKING))
+_LOCKED_BATCHES = (
+    select(batches).where(batches.c.id.in_(bindparam("ids", expanding=True))).order_by(batches.c.id).with_for_update()
+)
+
+
 class SqlUnit(ABC):
     """See `ports.records.Unit`; `connection` is inside a transaction that holds the write lock it needs."""
 
@@ -45,8 +82,9 @@ class SqlUnit(ABC):
 
     async def batches(self, ids: Collection[str]) -> dict[str, Batch]:
         """The batches that exist, locked in the order of their ids."""
-        query = select(batches).where(batches.c.id.in_(sorted(ids))).order_by(batches.c.id).with_for_update()
-        rows = await self._connection.rows(query)
+        if not ids:
+            return {}
+        rows = await self._connection.rows(_LOCKED_BATCHES, {"ids": sorted(ids)})
         return {row["id"]: batch_from(row) for row in rows}
 
     async def batch_of_request(self, request_id: str) -> Batch | None:
@@ -57,34 +95,46 @@ class SqlUnit(ABC):
     async def working_batches(self) -> list[Batch]:
         """Batches with work left, oldest first; locked in the order of their ids."""
         if self._working is None:
-            ids = await self._connection.rows(select(batches.c.id).where(batches.c.state.in_(_WORKING)))
-            self._working = [row["id"] for row in ids]
+            self._working = [row["id"] for row in await self._connection.rows(_WORKING_IDS)]
         # Asked again, those that came meanwhile are left out: they would be locked out of order.
-        locked = await self.batches(self._working) if self._working else {}
+        locked = await self.batches(self._working)
         # Whoever held the lock may have ended a batch meanwhile.
         working = (batch for batch in locked.values() if batch.state.value in _WORKING)
         return sorted(working, key=lambda batch: batch.created_at)
 
     async def save_batch(self, batch: Batch) -> None:
         """Write what changes of a batch."""
-        statement = update(batches).where(batches.c.id == batch.id).values(progress_values(batch))
-        await self._connection.change(statement)
+        await self.save_batches([batch])
+
+    @abstractmethod
+    async def save_batches(self, batches: Collection[Batch]) -> None:
+        """Write what changes of several batches."""
 
     @abstractmethod
     async def insert_items(self, batch_id: str, items: Sequence[NewItem], revision: int, now: float) -> set[int]:
         """Add items; the indexes that were new."""
 
-    @abstractmethod
     async def heads(self, batch_id: str, indexes: Collection[int]) -> dict[int, Head]:
         """The heads of the items that exist."""
+        found = await self.heads_of([(batch_id, index) for index in indexes])
+        return {index: head for (_, index), head in found.items()}
+
+    @abstractmethod
+    async def heads_of(self, keys: Collection[tuple[str, int]]) -> dict[tuple[str, int], Head]:
+        """The heads of the items that exist, by batch id and index."""
 
     @abstractmethod
     async def move_items(self, moves: Sequence[Move]) -> None:
         """Write moves."""
 
+    async def first_twins(self, batch_id: str, digests: Collection[str]) -> dict[str, list[int]]:
+        """The lowest indexes, two at most, of succeeded items with each digest."""
+        found = await self.first_twins_of([(batch_id, digest) for digest in digests])
+        return {digest: lowest for (_, digest), lowest in found.items()}
+
     @abstractmethod
-    async def first_twins(self, batch_id: str, digests: Collection[str]) -> dict[str, int]:
-        """The lowest index of a succeeded item with each digest."""
+    async def first_twins_of(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[int]]:
+        """The same by batch id and digest."""
 
     @abstractmethod
     async def twins(self, batch_id: str, digests: Collection[str]) -> list[Twin]:
@@ -100,14 +150,8 @@ class SqlUnit(ABC):
 
     async def due_items(self, batch_id: str, now: float, limit: int, *, in_flight: bool) -> list[DueItem]:
         """Due items; where rows can be locked, those that another claim is taking are passed over."""
-        query = (
-            select(*_DUE_COLUMNS)
-            .where(items.c.batch_id == batch_id, IN_FLIGHT if in_flight else PENDING, items.c.due_at <= now)
-            .order_by(items.c.due_at, items.c.idx)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-        rows = await self._connection.rows(query)
+        asked = {"batch_id": batch_id, "now": now, "most": limit}
+        rows = await self._connection.rows(_DUE_IN_FLIGHT if in_flight else _DUE_WAITING, asked)
         return [_due_item(row) for row in rows]
 
     async def claimed(self, token: str) -> list[tuple[str, DueItem]]:

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, TextClause, and_, case, func, or_, select, text, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    ScalarSelect,
+    Select,
+    TextClause,
+    and_,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+    text,
+    tuple_,
+)
 
-from imagemill.adapters.sql.rows import batch_from, item_from
-from imagemill.adapters.sql.schema import IN_FLIGHT, PENDING, SUCCEEDED, batches, claims, items
+from imagemill.adapters.sql.connection import NO_PARAMETERS
+from imagemill.adapters.sql.rows import batch_from, counts_from, item_from
+from imagemill.adapters.sql.schema import COUNT_COLUMNS, IN_FLIGHT, PENDING, SUCCEEDED, batches, claims, items
 from imagemill.domain.batches import Batch, BatchState
 from imagemill.domain.figures import Figures, HostFigures, Hosts
 from imagemill.domain.items import ItemRow, State
-from imagemill.ports.records import Backlog, Tally, Waits
+from imagemill.ports.records import Backlog, Prospect, Tally, Waits
 
 Chunk = Sequence[Row[*tuple[Any, ...]]]
 Reading = tuple[Select[Any], Callable[[Chunk], None]]
@@ -30,13 +45,30 @@ _FIGURES = (
 """What `Figures.add` takes, in its order."""
 
 
+def _first_due(condition: TextClause) -> ScalarSelect[float]:
+    """When the first item of a batch on a condition is due: one step into an index."""
+    return select(func.min(items.c.due_at)).where(items.c.batch_id == batches.c.id, condition).scalar_subquery()
+
+
+# Built once: asked many times a second, their making would cost more than their answers.
+_ONE_BATCH = select(batches).where(batches.c.id == bindparam("id"))
+_CLAIM = select(claims.c.token).where(claims.c.token == bindparam("token"))
+_PROSPECTS = (
+    select(
+        batches.c.id, batches.c.priority, batches.c.dispatched, batches.c.started_at, batches.c.changed_at,
+        *(batches.c[name] for name in COUNT_COLUMNS),
+        _first_due(PENDING).label("due_at"), _first_due(IN_FLIGHT).label("lease_ends_at"),
+    ).where(batches.c.state == BatchState.ACTIVE.value).order_by(batches.c.created_at)
+)  # fmt: skip
+
+
 class SqlView(ABC):
     """See `ports.records.View`; how rows are fetched is each dialect's own."""
 
     async def batch(self, batch_id: str) -> Batch | None:
         """One batch."""
-        found = await self._batches(select(batches).where(batches.c.id == batch_id))
-        return found[0] if found else None
+        found = await self._rows(_ONE_BATCH, {"id": batch_id})
+        return _batch(found[0]) if found else None
 
     async def batches(self, client_id: str, before: tuple[float, str] | None, limit: int) -> list[Batch]:
         """Batches, newest first."""
@@ -97,10 +129,17 @@ class SqlView(ABC):
         to_render, rendering = (int(rows[0][1]) for rows in (due, in_flight))
         return Backlog(due[0][0] - to_render, to_render, in_flight[0][0] - rendering, rendering)
 
+    async def prospects(self) -> list[Prospect]:
+        """What there is to claim: each ACTIVE batch's counters, and the first entry of its two indexes of items."""
+        return [_prospect(row) for row in await self._rows(_PROSPECTS)]
+
+    async def is_claim(self, token: str) -> bool:
+        """Whether a claim of this token is remembered."""
+        return bool(await self._rows(_CLAIM, {"token": token}))
+
     async def waits(self, now: float) -> Waits:
         """What has waited longest: the first entry of each batch's index of waiting items, and the oldest claim."""
-        first = select(func.min(items.c.due_at)).where(items.c.batch_id == batches.c.id, PENDING).scalar_subquery()
-        due = select(first, batches.c.created_at).where(batches.c.state == BatchState.ACTIVE.value)
+        due = select(_first_due(PENDING), batches.c.created_at).where(batches.c.state == BatchState.ACTIVE.value)
         # New items are due from the beginning of time.
         found = [(row[0], max(row)) for row in await self._rows(due) if row[0] is not None]
         since = [began for due_at, began in found if due_at <= now]
@@ -136,7 +175,7 @@ class SqlView(ABC):
         return [item_from(row._mapping) for row in await self._rows(query)]
 
     @abstractmethod
-    async def _rows(self, query: Select[Any]) -> Chunk:
+    async def _rows(self, query: Select[Any], parameters: Mapping[str, Any] = NO_PARAMETERS) -> Chunk:
         """All rows of a query. Raises `RecordsUnavailable`."""
 
     @abstractmethod
@@ -182,6 +221,12 @@ def _final_items(batch_id: str) -> ColumnElement[bool]:
 def _host_figures(row: Row[*tuple[Any, ...]]) -> HostFigures:
     host, number, failed, size_bytes, download_ms = row
     return HostFigures(host, number, int(failed), int(size_bytes), float(download_ms or 0.0))
+
+
+def _prospect(row: Row[*tuple[Any, ...]]) -> Prospect:
+    served_at = row.changed_at if row.started_at is not None else 0.0
+    counts = counts_from(row._mapping)
+    return Prospect(row.id, row.priority, counts, row.dispatched, served_at, row.due_at, row.lease_ends_at)
 
 
 def _batch(row: Row[*tuple[Any, ...]]) -> Batch:

@@ -84,6 +84,21 @@ def test_one_alone_is_given_nothing_beyond_the_window() -> None:
     assert first_portions(4, 256, 256, [Demand("a", 10, 4, 500)]) == {}
 
 
+def crowd(in_flight: int, number: int = 100) -> list[Demand]:
+    return [Demand(f"b{each}", 10, in_flight, 100, served_at=float(-each)) for each in range(number)]
+
+
+def test_a_crowd_takes_turns_by_portions_those_first_that_have_waited_longest() -> None:
+    shares = share(256, 256, crowd(0))
+
+    assert shares == {f"b{each}": FIRST_PORTION for each in range(99, 99 - 256 // FIRST_PORTION, -1)}
+
+
+def test_a_crowd_gets_first_portions_when_the_reserve_is_free_and_not_by_the_item() -> None:
+    assert first_portions(300, 256, 256, crowd(0)) == {}
+    assert first_portions(256, 256, 256, crowd(0)) == {f"b{each}": FIRST_PORTION for each in (99, 98, 97, 96)}
+
+
 @given(demands, st.integers(0, 300), st.integers(64, 4096), st.integers(1, 256))
 def test_first_portions_exceed_the_window_by_its_reserve_at_most(
     wants: list[Demand], others: int, window: int, most: int

@@ -26,6 +26,8 @@ class FakeStore:
         self.appends: list[int] = []
         self.sealed: list[int] = []
         self.claims: deque[list[inner.BatchClaim]] = deque()
+        self.departed = 0
+        """Items that were handed out before the latest claim: all of them have left the queues by then."""
         self.asked: list[inner.ClaimItemsRequest] = []
         self.confirmed: list[str] = []
         self.failures: dict[str, int] = {}
@@ -62,7 +64,10 @@ class FakeStore:
         # A real answer takes a turn of the loop at least.
         await asyncio.sleep(0)
         self._may_fail("ClaimItems")
-        return inner.ClaimItemsResponse(batches=self.claims.popleft() if self.claims else [])
+        batches = self.claims.popleft() if self.claims else []
+        at_work = [inner.BatchAtWork(batch_id="b", in_flight=1, departed=self.departed)]
+        self.departed += sum(len(batch.items) for batch in batches)
+        return inner.ClaimItemsResponse(batches=batches, at_work=at_work)
 
     async def ConfirmClaim(self, request: inner.ConfirmClaimRequest) -> inner.ConfirmClaimResponse:
         self._may_fail("ConfirmClaim")

@@ -30,7 +30,7 @@ def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatcher, "RETRY_S", 0.0)
 
 
-def claim(*indexes: int, batch_id: str = "b", stored: bool = False, departed: int = 0) -> inner.BatchClaim:
+def claim(*indexes: int, batch_id: str = "b", stored: bool = False) -> inner.BatchClaim:
     known = codec.original_message(original(1, key=f"batches/{batch_id}/originals/x")) if stored else None
     items = [
         inner.ClaimedItem(
@@ -38,9 +38,7 @@ def claim(*indexes: int, batch_id: str = "b", stored: bool = False, departed: in
         )
         for index in indexes
     ]
-    return inner.BatchClaim(
-        batch_id=batch_id, recipe=RECIPE.to_json(), keep_originals=stored, items=items, departed=departed
-    )
+    return inner.BatchClaim(batch_id=batch_id, recipe=RECIPE.to_json(), keep_originals=stored, items=items)
 
 
 @asynccontextmanager
@@ -135,7 +133,7 @@ async def test_what_is_stored_durably_goes_to_rendering_and_the_rest_to_download
 
 async def test_messages_grow_with_the_measured_throughput_up_to_their_limit() -> None:
     store, broker = FakeStore(), FlakyBroker()
-    store.claims.extend([claim(*range(start, start + 256), departed=start)] for start in range(0, 1024, 256))
+    store.claims.extend([claim(*range(start, start + 256))] for start in range(0, 1024, 256))
 
     async with dispatching(store, broker):
         await until_confirmed(store, 4)
@@ -186,7 +184,7 @@ async def test_what_is_on_the_queue_is_not_published_again_because_the_store_is_
 
 async def test_the_window_follows_the_throughput_within_its_bounds() -> None:
     store, broker = FakeStore(), FlakyBroker()
-    store.claims.extend([claim(*range(start, start + 256), departed=start)] for start in range(0, 1024, 256))
+    store.claims.extend([claim(*range(start, start + 256))] for start in range(0, 1024, 256))
 
     async with dispatching(store, broker):
         await until_confirmed(store, 4)
@@ -202,11 +200,21 @@ def test_claims_that_only_fill_the_window_are_no_throughput() -> None:
 
     # given a batch whose items stay in flight, then go one by one, whichever gateway had claimed them
     left = [
-        departures.since_last(inner.BatchClaim(batch_id="slow", in_flight=512, departed=departed))
+        departures.since_last([inner.BatchAtWork(batch_id="slow", in_flight=512, departed=departed)])
         for departed in (256, 256, 266, 267)
     ]
 
     assert left == [0, 0, 10, 1]
+
+
+def test_what_batches_had_in_flight_that_ended_since_has_left_too() -> None:
+    departures = Departures()
+    a, b, c = (inner.BatchAtWork(batch_id=batch_id, in_flight=16) for batch_id in "abc")
+
+    # given batches so small that each is claimed once
+    left = [departures.since_last(at_work) for at_work in ([a, b], [b, c], [c], [], [])]
+
+    assert left == [0, 16, 16, 16, 0]
 
 
 def test_throughput_is_that_of_the_recent_claims() -> None:

@@ -35,14 +35,14 @@ def test_jobs_survive_their_journey_to_the_renderer() -> None:
     assert jobs[0].fingerprint == RECIPE.fingerprint()
 
 
-def test_a_message_holds_jobs_of_one_batch_and_not_too_many() -> None:
-    jobs = [process_job(index, batch_id) for index in range(LARGEST_MESSAGE + 1) for batch_id in ("a", "b")]
+def test_a_message_holds_jobs_of_any_batches_and_not_too_many() -> None:
+    unlike = replace(process_job(9, "unlike"), recipe_text=PRESETS["standard"].to_json(), keep_undecodable=True)
+    jobs = [unlike, *(process_job(index, f"b{batch}") for index in range(3) for batch in range(LARGEST_MESSAGE))]
 
     messages = [decode_processes(body) for body in encode_processes(jobs)]
 
-    assert sorted(len(message) for message in messages) == [1, 1, LARGEST_MESSAGE, LARGEST_MESSAGE]
-    assert all(len({job.batch_id for job in message}) == 1 for message in messages)
-    assert {job for message in messages for job in _keys(message)} == set(_keys(jobs))
+    assert [len(message) for message in messages] == [LARGEST_MESSAGE] * 3 + [1]
+    assert sorted((job for message in messages for job in message), key=_key) == sorted(jobs, key=_key)
 
 
 def test_what_may_kill_its_worker_travels_alone_and_its_claims_with_it() -> None:
@@ -54,8 +54,8 @@ def test_what_may_kill_its_worker_travels_alone_and_its_claims_with_it() -> None
     assert sorted((job for message in messages for job in message), key=lambda job: job.index) == jobs
 
 
-def _keys(jobs: list[ProcessJob]) -> list[tuple[str, int]]:
-    return [(job.batch_id, job.index) for job in jobs]
+def _key(job: ProcessJob) -> tuple[str, int]:
+    return job.batch_id, job.index
 
 
 def test_download_jobs_are_read_with_what_their_batch_says() -> None:
@@ -95,3 +95,16 @@ async def test_the_store_is_asked_which_jobs_are_wanted_in_which_attempt() -> No
     assert not request.for_download
     assert await ask_wanted(store, DownloadJob)([DownloadJob("b", 1, 0, "http://x.test/", "{}", False)])
     assert asked[1].for_download
+
+
+async def test_of_jobs_of_several_batches_the_store_is_asked_batch_by_batch() -> None:
+    class Store:
+        async def FilterWanted(
+            self, request: inner.FilterWantedRequest, **_limits: float
+        ) -> inner.FilterWantedResponse:
+            return inner.FilterWantedResponse(indexes=[0] if request.batch_id == "a" else [1])
+
+    store: Any = Store()
+    jobs = [process_job(index, batch_id) for index in (0, 1) for batch_id in ("a", "b")]
+
+    assert [_key(job) for job in await ask_wanted(store, ProcessJob)(jobs)] == [("a", 0), ("b", 1)]

@@ -133,6 +133,37 @@ async def test_the_first_portion_of_a_small_batch_takes_no_turn_from_a_large_one
     assert (len(claimed["small"]), len(claimed["large"])) == (10, 40)
 
 
+async def test_of_a_crowd_each_batch_gets_portions_in_its_turn(records: SqliteRecords) -> None:
+    for number in range(40):
+        await put_batch(records, new_batch(f"b{number:02}"), new_items(range(32)))
+    claims: list[dict[str, list[int]]] = []
+    for turn in range(1, 20):
+        claimed = indexes(await claim(records, f"t{turn}", now=float(turn), most=256, window=256, least=64))
+        done = [event(index, State.SUCCEEDED, batch_id=batch) for batch, items in claimed.items() for index in items]
+        await fold(records, done, float(turn))
+        claims += [claimed]
+
+    # Every batch comes once before any comes again, and none is claimed by the item.
+    assert [len(claimed) for claimed in claims[:3]] == [16, 16, 16]
+    assert not set(claims[0]) & set(claims[1])
+    assert len(set(claims[0]) | set(claims[1]) | set(claims[2])) == 40
+    assert {len(items) for claimed in claims for items in claimed.values()} == {16}
+    assert sum(len(items) for claimed in claims for items in claimed.values()) == 40 * 32
+
+
+async def test_a_look_that_finds_nothing_to_claim_writes_nothing(
+    records: SqliteRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put_batch(records, new_batch("full"), new_items(range(200)))
+    await claim(records, "first", window=100)
+    await put_batch(records, new_batch("waits for a retry"), new_items([0]))
+    await claim(records, "its", window=100)
+    await fold(records, [event(0, State.PENDING, batch_id="waits for a retry")], 1.0)
+    monkeypatch.setattr(records, "write", None)
+
+    assert await claim(records, "second", now=2.0, window=100, least=10) == []
+
+
 async def test_a_token_that_is_repeated_returns_the_same_items(records: SqliteRecords) -> None:
     for batch_id in ("a", "b"):
         await put_batch(records, new_batch(batch_id), new_items(range(3)))

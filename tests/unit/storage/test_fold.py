@@ -6,6 +6,8 @@ import itertools
 import random
 
 import pytest
+from sqlalchemy import Engine
+from sqlalchemy import event as happening
 
 from imagemill.adapters.sql.sqlite import SqliteRecords
 from imagemill.domain.batches import BatchState
@@ -248,3 +250,30 @@ async def test_a_sign_of_life_is_heard_and_changes_nothing_that_a_reader_could_s
     async with records.write() as unit:
         await unit.extend_leases("e", NOW + 100, NOW + 30)
         assert [item.index for item in await unit.due_items("b", NOW + 50, 9, in_flight=True)] == [0]
+
+
+async def test_a_group_of_many_batches_takes_as_many_statements_as_one_of_a_single_batch(
+    records: SqliteRecords,
+) -> None:
+    for number in range(21):
+        await put_in_flight(records, 20, f"b{number:02}")
+    statements: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    async def number_of(*events: ItemEvent) -> int:
+        statements.clear()
+        await fold(records, events, NOW)
+        return len(statements)
+
+    happening.listen(Engine, "before_cursor_execute", note)
+    try:
+        one = await number_of(*(event(index, State.SUCCEEDED, batch_id="b20") for index in range(20)))
+        many = await number_of(*(event(0, State.SUCCEEDED, batch_id=f"b{number:02}") for number in range(20)))
+    finally:
+        happening.remove(Engine, "before_cursor_execute", note)
+
+    assert one == many > 0
+    for number in range(21):
+        await assert_counters_equal_rows(records, f"b{number:02}")

@@ -189,7 +189,7 @@ async def test_what_has_left_the_queues_is_counted_whoever_put_it_there(records:
 
     claimed = await service.ClaimItems(ask("another's", most=2), NOBODY)
 
-    assert claimed.batches[0].departed == 2
+    assert claimed.at_work == [inner.BatchAtWork(batch_id="b", in_flight=2, departed=2)]
 
 
 async def test_a_store_that_starts_anew_leaves_the_living_epoch_its_work(records: SqliteRecords) -> None:

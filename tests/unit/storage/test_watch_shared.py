@@ -258,3 +258,23 @@ async def test_the_end_of_a_batch_is_told_at_once_and_waits_for_no_pace(
 
     assert [item.index for item in (await told(updates)).items] == list(range(ITEMS))
     assert (await told(updates)).kind == api.BatchUpdate.KIND_END
+
+
+async def test_while_items_wait_a_batch_is_read_once_a_round_however_often_it_changes(
+    records: SqliteRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_reader, "PACE_S", 0.2)
+    await put_batch(records, new_batch(), new_items(range(ITEMS)))
+    await claim_rows(records, range(ITEMS - 1))
+    world = World(records)
+    updates = world.watch()
+    await told(updates)
+    await world.happen(0)
+    await told(updates)
+
+    before = world.view.asked["batch"]
+    for index in range(1, 9):
+        await world.happen(index)
+    assert [item.index for item in (await told(updates)).items] == list(range(1, 9))
+
+    assert world.view.asked["batch"] - before <= 2
