@@ -19,6 +19,7 @@ from PIL import Image
 from benchmarks.jobs import JOBS
 from benchmarks.thumbnails import OPTIONS
 
+_THUMBNAIL = 320
 _GAP = 1.5
 """How much larger than the output the cheap reduction before the resampling leaves a picture."""
 
@@ -29,7 +30,8 @@ def render(original: bytes, boxes: tuple[tuple[int, str], ...], stem: Path) -> N
         full = opened.size
         sides = sorted({side for side, _ in boxes}, reverse=True)
         opened.draft(None, _fitted(full, sides[0]))
-        resampling = Image.Resampling.LANCZOS if opened.size == full else Image.Resampling.BICUBIC
+        finish = Image.Resampling.HAMMING if sides[0] <= _THUMBNAIL else Image.Resampling.BICUBIC
+        resampling = Image.Resampling.LANCZOS if opened.size == full else finish
         opened.load()
         picture: Image.Image = opened
         for side in sides:
