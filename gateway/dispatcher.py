@@ -40,8 +40,8 @@ PACE_S = 0.2
 downloaded before more is."""
 LEAST_BACKLOG = 32
 """Items that may wait to be rendered however slowly that goes, or more by the least window: enough that no worker idles
-until the next claim. Before there is a throughput to go by, it is four times as many: with twice as many, workers stood
-still for 0.3 s of the first second, while a small batch behind them has 10 s even where a picture takes 0.1."""
+until the next claim. Before there is a throughput to go by, it is five times as many: with twice as many, workers stood
+still for 0.3 s of the first second. A small batch behind them has 10 s, even where a picture takes 0.1 of two cores."""
 MESSAGE_S = 0.075
 """The work that a message should hold by recent measure, in seconds: what one death repeats."""
 WAIT_S = 1.0
@@ -187,7 +187,7 @@ class Dispatcher:
         """
         rate = self._throughput.per_second(time.monotonic())
         least = max(self.settings.least_window // 8, LEAST_BACKLOG)
-        return max(int(self.settings.window_s * rate), least) if rate else 4 * least
+        return max(int(self.settings.window_s * rate), least) if rate else 5 * least
 
     async def _publish(self, claim: inner.BatchClaim, size: int, hold: _Hold) -> None:
         # What is stored durably goes straight to rendering: its source is not asked again.

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
 from imagemill import codec
 from imagemill.domain.items import ItemEvent
@@ -46,7 +47,8 @@ class EventConsumer:
         *,
         lease_s: float = 60.0,
     ) -> None:
-        """A group is folded when it is full, `group_s` seconds after its first event, or after `quiet_s` of silence.
+        """A group is folded when it is full, `group_s` seconds after its first event, or after `quiet_s` of silence; at
+        once when it seems to hold the last outcome of a batch, since whoever waits for the batch waits for that.
 
         `sweeper` hears of what may be deleted; `lease_s` is how long a claim holds.
         """
@@ -57,13 +59,15 @@ class EventConsumer:
         self._changes = changes
         self._sweeper = sweeper
         self._lease_s = lease_s
+        self._unfinished: Mapping[str, int] = {}
+        """The items without an outcome of each batch in the last group."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop` is set and everything that had arrived by then is folded."""
         async with self._broker.consume(Queue.EVENTS, PREFETCH) as deliveries:
             while first := await _first(deliveries, stop):
                 since = time.perf_counter()
-                group = await _gather(first, deliveries, self._group_s, self._quiet_s)
+                group = await _gather(first, deliveries, self._group_s, self._quiet_s, self._unfinished)
                 if not await self._deal_with(group, stop):
                     # Left unacknowledged, like everything behind it: what was done is claimed and done again.
                     return
@@ -101,6 +105,7 @@ class EventConsumer:
         try:
             changed = await fold(self._records, events, time.time(), leavings)
             strike(Point.GROUP_FOLDED)
+            self._unfinished = leavings.unfinished
             # Now: folded once more, should a marker not be noted, the group would change nothing and leave nothing.
             self._tell(changed, leavings)
             for marker in markers:
@@ -130,15 +135,22 @@ _Group = list[tuple[Delivery, list[ItemEvent] | None]]
 """Messages with their events; None where nobody can read them."""
 
 
-async def _gather(first: Delivery, deliveries: AsyncIterator[Delivery], group_s: float, quiet_s: float) -> _Group:
+async def _gather(
+    first: Delivery,
+    deliveries: AsyncIterator[Delivery],
+    group_s: float,
+    quiet_s: float,
+    unfinished: Mapping[str, int],
+) -> _Group:
     """Collect what belongs in a group with its first message."""
     group: _Group = [(first, _events_of(first))]
     size = len(group[0][1] or ())
+    left = Counter(unfinished)
     clock = asyncio.get_running_loop().time
     end = clock() + group_s
     try:
         async with asyncio.timeout_at(end) as limit:
-            while size < GROUP_SIZE:
+            while size < GROUP_SIZE and not _ends_a_batch(group[-1][1] or (), left):
                 limit.reschedule(min(end, clock() + quiet_s))
                 delivery = await anext(deliveries)
                 group.append((delivery, _events_of(delivery)))
@@ -146,6 +158,13 @@ async def _gather(first: Delivery, deliveries: AsyncIterator[Delivery], group_s:
     except TimeoutError:
         pass
     return group
+
+
+def _ends_a_batch(events: Iterable[ItemEvent], left: Counter[str]) -> bool:
+    """Whether events bring the last outcome of a batch, of which so many are `left`; counts them."""
+    outcomes = [event.batch_id for event in events if event.state.is_final]
+    left.subtract(batch_id for batch_id in outcomes if batch_id in left)
+    return any(left.get(batch_id, 1) <= 0 for batch_id in outcomes)
 
 
 async def _first(deliveries: AsyncIterator[Delivery], stop: asyncio.Event) -> Delivery | None:

@@ -22,12 +22,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Leavings:
-    """What a group of events leaves behind in the blob store."""
+    """What a group of events leaves behind, in the blob store and still to be done."""
 
     keys: list[str] = field(default_factory=list)
     """Originals that nobody needs any more."""
     batch_ended: bool = False
     """Whether a batch has ended, or something was written for one that had."""
+    unfinished: dict[str, int] = field(default_factory=dict)
+    """Of each batch that changed, the number of items without an outcome."""
 
 
 async def fold(records: Records, events: Iterable[ItemEvent], now: float, leavings: Leavings | None = None) -> set[str]:
@@ -99,6 +101,7 @@ async def _write(
         batch.touch(now)
         batch.settle(now)
         leavings.batch_ended |= batch.state.is_final
+        leavings.unfinished[batch.id] = batch.counts.total - batch.counts.final
     await unit.save_batches(changed)
     for batch_id, keys in _originals_served(batches, moved, events).items():
         needed = await unit.digests_in_flight(batch_id, keys)

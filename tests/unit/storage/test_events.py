@@ -65,6 +65,30 @@ async def test_everything_that_had_arrived_is_folded_before_a_stop_and_announced
     await assert_all_acknowledged(broker)
 
 
+async def test_the_last_outcome_of_a_batch_is_folded_at_once(
+    in_flight: SqliteRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "GROUP_SIZE", 3)
+    broker, stop = MemoryBroker(), asyncio.Event()
+    consuming = asyncio.create_task(EventConsumer(broker, in_flight, LocalChanges(), group_s=3600.0).run(stop))
+
+    async def has_three() -> bool:
+        return (await batch_of(in_flight)).counts[State.SUCCEEDED] == 3
+
+    async def is_final() -> bool:
+        return (await batch_of(in_flight)).state.is_final
+
+    try:
+        await broker.publish(Queue.EVENTS, [message(*(event(index, State.SUCCEEDED) for index in range(3)))])
+        await eventually(has_three)
+        await broker.publish(Queue.EVENTS, [message(event(3, State.FAILED)), message(event(4, State.SUCCEEDED))])
+        await eventually(is_final)
+    finally:
+        stop.set()
+        consuming.cancel()
+        await asyncio.gather(consuming, return_exceptions=True)
+
+
 async def test_while_the_database_is_away_the_group_waits_and_is_then_folded_once(
     in_flight: SqliteRecords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
