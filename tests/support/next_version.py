@@ -95,8 +95,8 @@ _EDITS: dict[str, list[tuple[str, str]]] = {
             '    codec.next_version.note("the processor", message.told_by)\n',
         ),
         (
-            "    message = messages_pb2.ProcessJobs(\n",
-            f"    message = messages_pb2.ProcessJobs(\n        told_by='{WORD}',\n",
+            "    return messages_pb2.ProcessJobs(\n",
+            f"    return messages_pb2.ProcessJobs(\n        told_by='{WORD}',\n",
         ),
     ],
     "gateway/dispatcher.py": [
