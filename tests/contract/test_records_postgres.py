@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from urllib.parse import quote
 
+import asyncpg
 import pytest
 
 from imagemill.adapters.sql import postgres
 from imagemill.adapters.sql.postgres import PostgresRecords, open_postgres
-from imagemill.adapters.sql.postgres_trouble import place_of
+from imagemill.adapters.sql.postgres_trouble import place_of, telling
 from imagemill.domain.items import Head, State
 from imagemill.ports.records import Claim, NewItem, RecordsUnavailable
 from imagemill.wiring.changes import open_changes
@@ -287,3 +288,9 @@ class TestAServerInTrouble:
                 await holding
         finally:
             await stopped.close()
+
+
+def test_a_server_that_dies_in_the_middle_of_an_answer_is_away() -> None:
+    # What asyncpg says then, in a moment too short to hit on purpose.
+    with pytest.raises(RecordsUnavailable, match="hung up"), telling("here:5432/mill"):
+        raise asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress")

@@ -38,7 +38,7 @@ TOLD = {
 }
 DISK_BYTES = 512 << 20
 SAMPLE_S = 0.25
-_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
+_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError)
 
 
 @dataclass

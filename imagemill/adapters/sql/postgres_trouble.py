@@ -16,8 +16,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from imagemill.ports.records import RecordsUnavailable
 from imagemill.ports.unavailable import UrlUnusable
 
-TROUBLE = (DBAPIError, PoolTimeout, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
-"""What SQLAlchemy, the driver and the network raise when a statement can't be run; time that is over is an OSError."""
+TROUBLE = (
+    *(DBAPIError, PoolTimeout, OSError),
+    *(asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError),
+)
+"""What SQLAlchemy, the network and the driver raise when a statement can't be run; time that is over is an OSError.
+
+The last one is said of a connection that was lost in the middle of an answer."""
 
 _BY_CODE = {
     "28P01": "refuses the user or the password",
