@@ -200,20 +200,20 @@ class SqliteRecords(SqlView):
         await self._writer.close()
 
     async def _rows(self, query: Select[Any], parameters: Mapping[str, Any] = NO_PARAMETERS) -> Chunk:
-        with _reading():
+        with _telling("could not be read"):
             return await self._readers.read(query, parameters)
 
     async def _read_through(self, *readings: Reading) -> None:
-        with _reading():
+        with _telling("could not be read"):
             await self._readers.read_through(readings, CHUNK)
 
 
 @contextmanager
-def _reading() -> Iterator[None]:
+def _telling(trouble: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        raise RecordsUnavailable("the database file could not be read") from error
+        raise RecordsUnavailable(f"the database file {trouble}") from error
 
 
 async def open_sqlite(path: Path, *, survive_power_loss: bool = False) -> SqliteRecords:
@@ -248,7 +248,7 @@ async def sqlite_tables(path: Path) -> Tables:
 
     readers = EngineThreads(engine, 1, "sqlite-reader")
     try:
-        with _opening():
+        with _telling("can't be opened"):
             return await readers.run(look)
     finally:
         await readers.close()
@@ -260,19 +260,11 @@ async def _opened(path: Path, survive_power_loss: bool) -> tuple[SqliteRecords, 
     reading = _engine(path, READERS, None, synchronous)
     records = SqliteRecords(Writer(writing), EngineThreads(reading, READERS, "sqlite-reader"))
     try:
-        with _opening():
+        with _telling("can't be opened"):
             return records, await records._writer.run(_prepare)
     except BaseException:
         await records.close()
         raise
-
-
-@contextmanager
-def _opening() -> Iterator[None]:
-    try:
-        yield
-    except DBAPIError as error:
-        raise RecordsUnavailable("the database file can't be opened") from error
 
 
 def _prepare(connection: Connection) -> Migrated:

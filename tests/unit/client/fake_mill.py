@@ -257,13 +257,17 @@ async def refuse(context: Context, code: grpc.StatusCode, reason: str, fields: d
 
 
 @asynccontextmanager
-async def serving(folder: Path, prepare: Callable[[FakeMill], None] | None = None) -> AsyncIterator[FakeMill]:
-    """Serve a fake mill on a socket in `folder`."""
+async def serving(
+    folder: Path,
+    prepare: Callable[[FakeMill], None] | None = None,
+    register: Callable[[FakeMill, grpc.aio.Server], None] = add_BatchServiceServicer_to_server,
+) -> AsyncIterator[FakeMill]:
+    """Serve a fake mill on a socket in `folder`; `register` says how its answers travel."""
     mill = FakeMill(folder)
     if prepare is not None:
         prepare(mill)
     server = grpc.aio.server()
-    add_BatchServiceServicer_to_server(mill, server)
+    register(mill, server)
     server.add_insecure_port(mill.target)
     await server.start()
     try:

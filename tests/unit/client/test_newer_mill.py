@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from imagemill.v1 import batch_service_pb2 as api
 from tests.support.cluster import IMAGEMILL
 from tests.support.newer_protos import ADDED_VALUE, told_by_newer
 from tests.support.processes import Ended, Program
-from tests.unit.client.fake_mill import FakeMill, fail
+from tests.unit.client.fake_mill import FakeMill, fail, serving
 
 RECIPE = {"variants": [{"name": "small", "mode": "inside", "width": 10, "height": 10, "format": "jpeg"}]}
 URLS = [f"http://example.com/{number}.jpg" for number in range(3)]
@@ -38,24 +37,15 @@ def handler(mill: FakeMill, method: MethodDescriptor) -> Any:
     return make(getattr(mill, method.name), read, partial(told_by_newer, new_values=is_new))
 
 
-@asynccontextmanager
-async def serving_newer(folder: Path) -> AsyncIterator[FakeMill]:
-    mill = FakeMill(folder)
+def register_newer(mill: FakeMill, server: grpc.aio.Server) -> None:
     service = api.DESCRIPTOR.services_by_name["BatchService"]
     handlers = {method.name: handler(mill, method) for method in service.methods}
-    server = grpc.aio.server()
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
-    server.add_insecure_port(mill.target)
-    await server.start()
-    try:
-        yield mill
-    finally:
-        await server.stop(None)
 
 
 @pytest.fixture
 async def mill(tmp_path: Path) -> AsyncIterator[FakeMill]:
-    async with serving_newer(tmp_path) as fake:
+    async with serving(tmp_path, register=register_newer) as fake:
         fake.outcomes[URLS[1]] = fail("OF_THE_FUTURE", "It is not yet known.", 0)
         yield fake
 
