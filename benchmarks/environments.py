@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import compileall
 import subprocess
 import venv
 from pathlib import Path
+
+PROJECT = Path(__file__).parent.parent
 
 
 class NotInstallable(Exception):
@@ -31,6 +34,15 @@ def install(folder: Path, *requirements: Path, editable: Path | None = None) -> 
             _run([*pip, "--no-deps", "--no-build-isolation", "--no-index", "--editable", str(editable)])
         installed.write_bytes(wanted)
     return folder / "bin"
+
+
+def compile_project() -> None:
+    """Compile what is run from this folder, as pip compiles what it installs.
+
+    Where Python is told to write no bytecode, each start would compile the whole mill anew: 0.2 s of its first process.
+    """
+    for package in PROJECT.glob("*/__init__.py"):
+        compileall.compile_dir(package.parent, quiet=1)
 
 
 def _run(command: list[str]) -> None:

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
-from benchmarks.environments import NotInstallable, install
-from benchmarks.runners import HERE, Crew, Run, Runner
+from benchmarks.environments import PROJECT, NotInstallable, install
+from benchmarks.runners import Crew, Run, Runner
 from tests.support.processes import Program
 
+_HERE = Path(__file__).parent
 _CORES = os.cpu_count() or 1
 _JPEG = frozenset({"JPEG"})
 
@@ -32,7 +33,8 @@ class Img2dataset(Runner):
         self._program = Path()
 
     def prepare(self, folder: Path) -> None:
-        self._program = install(folder / "img2dataset", HERE / "requirements-img2dataset.txt") / "img2dataset"
+        super().prepare(folder)
+        self._program = install(folder / "img2dataset", _HERE / "requirements-img2dataset.txt") / "img2dataset"
 
     def command(self, run: Run) -> list[str]:
         # Shards are its unit of work, one process on each. One a process was fastest of 1, 2 and 4, as were 64 threads
@@ -69,7 +71,8 @@ class Scrapy(Runner):
         self._python = Path()
 
     def prepare(self, folder: Path) -> None:
-        self._python = install(folder / "scrapy", HERE / "requirements-scrapy.txt") / "python"
+        super().prepare(folder)
+        self._python = install(folder / "scrapy", _HERE / "requirements-scrapy.txt") / "python"
 
     def command(self, run: Run) -> list[str]:
         return [str(self._python), "-m", "benchmarks.scrapy_peer", run.job.name, str(run.urls), str(run.output)]
@@ -88,7 +91,8 @@ class CeleryOnRedis(Runner):
         self._redis = ""
 
     def prepare(self, folder: Path) -> None:
-        self._programs = install(folder / "celery", HERE / "requirements-celery.txt")
+        super().prepare(folder)
+        self._programs = install(folder / "celery", _HERE / "requirements-celery.txt")
         self._redis = _redis_server()
 
     @contextmanager
@@ -123,7 +127,7 @@ def _redis_server() -> str:
     """
     if found := shutil.which("redis-server"):
         return found
-    done = subprocess.run(["tools/servers.sh", "redis-server"], cwd=HERE.parent, capture_output=True, text=True)
+    done = subprocess.run(["tools/servers.sh", "redis-server"], cwd=PROJECT, capture_output=True, text=True)
     found = shutil.which("redis-server")
     if done.returncode or found is None:
         raise NotInstallable(f"there is no redis-server: {done.stderr.strip()}")

@@ -13,10 +13,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
-from benchmarks.environments import install
+from benchmarks.environments import PROJECT, compile_project, install
 from benchmarks.jobs import JOBS, Job
 
-HERE = Path(__file__).parent
 EVERY_JOB = frozenset(JOBS)
 FORMATS = frozenset({"JPEG", "WEBP"})
 
@@ -59,7 +58,7 @@ class Runner(Protocol):
         Raises:
             NotInstallable: it can't be had here.
         """
-        return
+        compile_project()
 
     def standing(self, run: Run) -> AbstractContextManager[Crew]:
         """Have up what is up before the run; a program that starts with its job has no such thing."""
@@ -84,8 +83,9 @@ class Mill(Runner):
         """Where nothing was prepared, the mill beside this Python."""
 
     def prepare(self, folder: Path) -> None:
-        lists = [HERE.parent / "requirements" / name for name in ("runtime.txt", "build.txt")]
-        self.program = install(folder / "mill", *lists, editable=HERE.parent) / "imagemill"
+        super().prepare(folder)
+        lists = [PROJECT / "requirements" / name for name in ("runtime.txt", "build.txt")]
+        self.program = install(folder / "mill", *lists, editable=PROJECT) / "imagemill"
 
     def command(self, run: Run) -> list[str]:
         recipe = ["--recipe", run.job.recipe, "--allow-net", "127.0.0.0/8"]

@@ -92,6 +92,8 @@ install() {
         *) fail "'$purpose' is neither runtime nor dev." ;;
     esac
     pip install --no-deps --no-build-isolation --no-index --editable .
+    # As pip does with what it copies: where Python is told to write no bytecode, each start would compile it anew.
+    for package in */__init__.py; do $venv/bin/python -m compileall -q "${package%/*}" >>$log; done
 }
 
 make_venv
