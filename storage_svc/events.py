@@ -27,8 +27,6 @@ log = logging.getLogger(__name__)
 GROUP_SIZE = 256
 PREFETCH = 64
 """Messages, each a group of a worker's already."""
-LAST_CALL_S = 0.03
-"""How long a consumer that is to stop listens for what is on its way already, in seconds."""
 RETRY_S = 1.0
 """How long to wait for a database that is away, in seconds."""
 
@@ -45,12 +43,14 @@ class EventConsumer:
         quiet_s: float = math.inf,
         sweeper: Sweeper | None = None,
         *,
+        last_call_s: float = 0.03,
         lease_s: float = 60.0,
     ) -> None:
         """A group is folded when it is full, `group_s` seconds after its first event, or after `quiet_s` of silence; at
         once when it seems to hold the last outcome of a batch, since whoever waits for the batch waits for that.
 
-        `sweeper` hears of what may be deleted; `lease_s` is how long a claim holds.
+        `sweeper` hears of what may be deleted; for `last_call_s` it listens for what is on its way when it is to stop;
+        `lease_s` is how long a claim holds.
         """
         self._broker = broker
         self._quiet_s = quiet_s
@@ -58,6 +58,7 @@ class EventConsumer:
         self._records = records
         self._changes = changes
         self._sweeper = sweeper
+        self._last_call_s = last_call_s
         self._lease_s = lease_s
         self._unfinished: Mapping[str, int] = {}
         """The items without an outcome of each batch in the last group."""
@@ -65,7 +66,7 @@ class EventConsumer:
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop` is set and everything that had arrived by then is folded."""
         async with self._broker.consume(Queue.EVENTS, PREFETCH) as deliveries:
-            while first := await _first(deliveries, stop):
+            while first := await _first(deliveries, stop, self._last_call_s):
                 since = time.perf_counter()
                 group = await _gather(first, deliveries, self._group_s, self._quiet_s, self._unfinished)
                 if not await self._deal_with(group, stop):
@@ -167,7 +168,7 @@ def _ends_a_batch(events: Iterable[ItemEvent], left: Counter[str]) -> bool:
     return any(left.get(batch_id, 1) <= 0 for batch_id in outcomes)
 
 
-async def _first(deliveries: AsyncIterator[Delivery], stop: asyncio.Event) -> Delivery | None:
+async def _first(deliveries: AsyncIterator[Delivery], stop: asyncio.Event, last_call_s: float) -> Delivery | None:
     """The next message, waited for; None when the consumer is to stop and nothing is left."""
     coming = asyncio.ensure_future(anext(deliveries))
     stopping = asyncio.ensure_future(stop.wait())
@@ -175,7 +176,7 @@ async def _first(deliveries: AsyncIterator[Delivery], stop: asyncio.Event) -> De
         await asyncio.wait((coming, stopping), return_when=asyncio.FIRST_COMPLETED)
         if not coming.done():
             # What arrived before the stop is on the queue already; nothing more is waited for.
-            await asyncio.wait((coming,), timeout=LAST_CALL_S)
+            await asyncio.wait((coming,), timeout=last_call_s)
         return coming.result() if coming.done() else None
     finally:
         coming.cancel()

@@ -78,7 +78,14 @@ async def serve(
         ]
         side_tasks = [group.create_task(loop) for loop in loops]
         consumer = EventConsumer(
-            broker, records, changes, settings.group_s, settings.quiet_s, sweeper, lease_s=settings.lease_s
+            broker,
+            records,
+            changes,
+            settings.group_s,
+            settings.quiet_s,
+            sweeper,
+            last_call_s=settings.last_call_s,
+            lease_s=settings.lease_s,
         )
         await consumer.run(stop)
         for task in side_tasks:

@@ -19,6 +19,8 @@ class StorageSettings:
     """How long events are gathered before they are folded together."""
     quiet_s: float = 0.1
     """The silence that ends a group early."""
+    last_call_s: float = 0.03
+    """How long the service, when it is to stop, listens for events that are on their way already."""
     lease_s: float = 60.0
     """How long a claim holds; prolonged until its queues have moved past it. Workers give a sign of life every 15 s."""
     measured: bool = False

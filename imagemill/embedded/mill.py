@@ -22,7 +22,7 @@ from imagemill.embedded.tuning import Tuning
 from imagemill.ports.blobs import BlobFiles, PooledOriginals
 from imagemill.ports.records import Records, RecordsUnavailable
 from imagemill.runtime.exposition import exposed
-from imagemill.runtime.memory import share_arenas
+from imagemill.runtime.memory import tune_malloc
 from imagemill.runtime.metrics import SERVICES
 from imagemill.runtime.serving import Serving, dial
 from imagemill.runtime.settings_api import SettingsApi
@@ -38,12 +38,14 @@ from imagemill.wiring.records import open_records
 from processor_svc.pool import RenderPool
 from storage_svc.settings import StorageSettings
 
-FOLD_S = 0.2
+FOLD_S = 0.1
 """How long events are gathered, in seconds: one process tree makes too few for shorter groups to be worth their
 transactions."""
 QUIET_S = 0.05
 """The silence that ends a group early, in seconds: longer than between two groups of a busy worker, so it is the end of
 a batch, or a small one."""
+LAST_CALL_S = 0.001
+"""How long storage listens at its stop, in seconds: in one process tree nothing is on its way."""
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +109,7 @@ async def open_mill(
     Raises `MillInUse`, `StateUnreadable`, `MachineTooSmall`, `AddressUnusable`, `MetricsUnexposed`, `TracesUnsent`,
     `ValueError` for settings that can't be, and `PoolBroken` when no rendering process can be started.
     """
-    share_arenas()
+    tune_malloc()
     async with AsyncExitStack() as stack:
         pool = pool or RenderPool(settings.pool).begin()
         stack.push_async_callback(pool.aclose)
@@ -129,7 +131,11 @@ async def open_mill(
         stack.enter_context(exposed(metrics_listen, SERVICES))
         stack.enter_context(traced(settings.values.trace_sample, "mill"))
         storage_settings = StorageSettings(
-            storage_target, group_s=FOLD_S, quiet_s=QUIET_S, measured=metrics_listen is not None
+            storage_target,
+            group_s=FOLD_S,
+            quiet_s=QUIET_S,
+            last_call_s=LAST_CALL_S,
+            measured=metrics_listen is not None,
         )
         store.start(
             storage_svc.service.serve(

@@ -96,7 +96,7 @@ class Broker(Protocol):
 
     @property
     def gather_s(self) -> float:
-        """How long it pays to gather what is to be published, in seconds."""
+        """How long it pays to gather what is to be published after the last time, in seconds."""
 
     async def publish(self, queue: Queue, bodies: Sequence[bytes], *, trace: str = "") -> None:
         """Put messages on a queue (B1), with a W3C `traceparent` (B12). Raises `BrokerUnavailable`."""

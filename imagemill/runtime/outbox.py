@@ -22,7 +22,7 @@ from imagemill.v1 import messages_pb2
 log = logging.getLogger(__name__)
 
 GROUP_SIZE = 256
-"""A group is published when it holds this many outcomes, or the broker's `gather_s` after its first."""
+"""A group is published when it holds this many outcomes, or the broker's `gather_s` after the group before it."""
 
 ADVISORY_S = 0.5
 """How long an advisory event is held back, in seconds. Most are outrun by the outcome they announce, and each that is
@@ -162,13 +162,15 @@ class Outbox(Generic[NextT]):
             log.warning("The broker is away at the end; what it was not told of is done again.")
 
     async def _run(self) -> None:
+        clock = asyncio.get_running_loop().time
+        next_at = clock()
         while True:
             await self._came.wait()
-            try:
-                async with asyncio.timeout(self._broker.gather_s):
+            # What comes after a pause goes out at once; what comes then is gathered.
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(next_at):
                     await self._full.wait()
-            except TimeoutError:
-                pass
+            next_at = clock() + self._broker.gather_s
             # A group once taken is published whole, even when the stage is being stopped.
             self._group = asyncio.create_task(self._publish_group())
             await asyncio.shield(self._group)

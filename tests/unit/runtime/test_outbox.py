@@ -67,6 +67,24 @@ async def test_a_full_group_waits_no_longer() -> None:
     assert [len(group) for group in await groups_on(broker)] == [GROUP_SIZE]
 
 
+async def test_what_comes_after_a_pause_goes_out_at_once_and_what_comes_then_is_gathered() -> None:
+    broker, told = FlakyBroker(), asyncio.Event()
+    broker.gather_s = 1000.0
+
+    async def tell() -> None:
+        told.set()
+
+    async with opened(broker) as outbox, asyncio.timeout(5.0):
+        put(outbox, 0, told=tell)
+        await told.wait()
+        put(outbox, 1)
+        await asyncio.sleep(0)
+        put(outbox, 2)
+        assert [[each.index for each in group] for group in await groups_on(broker)] == [[0]]
+
+    assert [[each.index for each in group] for group in await groups_on(broker)] == [[1, 2]]
+
+
 async def test_nobody_is_told_before_everything_of_the_group_is_out() -> None:
     broker, seen = FlakyBroker(), list[str]()
 
