@@ -36,12 +36,15 @@ T = TypeVar("T")
 CLAIM = 256
 """Items asked for at once."""
 PACE_S = 0.2
-"""The least time between two claims while little is known of the throughput, in seconds: what was claimed is seen to be
-downloaded before more is."""
+"""The least time between two claims, in seconds, while the window is at its least and as much is in flight as may wait to
+be rendered: what was claimed is seen to be downloaded before more is."""
 LEAST_BACKLOG = 32
 """Items that may wait to be rendered however slowly that goes, or more by the least window: enough that no worker idles
 until the next claim. Before there is a throughput to go by, it is five times as many: with twice as many, workers stood
 still for 0.3 s of the first second. A small batch behind them has 10 s, even where a picture takes 0.1 of two cores."""
+LEAST_SPAN_S = 1.0
+"""How long must be looked at before there is a throughput to go by, in seconds. A batch's first items take longer than
+the others, and a handful that fails at once no time at all."""
 MESSAGE_S = 0.075
 """The work that a message should hold by recent measure, in seconds: what one death repeats."""
 WAIT_S = 1.0
@@ -55,7 +58,7 @@ _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc
 
 
 class Throughput:
-    """Items per second that have lately left the conveyor."""
+    """Items per second that have lately left the conveyor, while there was something on it."""
 
     def __init__(self, span_s: float = 10.0) -> None:
         self._span_s = span_s
@@ -67,11 +70,15 @@ class Throughput:
         while self._samples[0][0] < now - self._span_s:
             self._samples.popleft()
 
+    def forget(self) -> None:
+        """Note that there is nothing on the conveyor: the time until there is says nothing of how fast it is."""
+        self._samples.clear()
+
     def per_second(self, now: float) -> float:
-        """The rate since the oldest sample in the span."""
-        if not self._samples:
+        """The rate since the oldest sample in the span; 0 while that is too young to tell."""
+        if not self._samples or now - self._samples[0][0] < LEAST_SPAN_S:
             return 0.0
-        return sum(items for _, items in self._samples) / max(now - self._samples[0][0], 1.0)
+        return sum(items for _, items in self._samples) / (now - self._samples[0][0])
 
 
 class Departures:
@@ -132,13 +139,18 @@ class Dispatcher:
         hold = _Hold(token, epoch, time.monotonic())
         claimed = await _until_done(lambda: self._claim(hold))
         now = time.monotonic()
-        self._throughput.record(now, self._departures.since_last(claimed.at_work))
+        left = self._departures.since_last(claimed.at_work)
+        if claimed.at_work:
+            self._throughput.record(now, left)
+        else:
+            self._throughput.forget()
         size = max(1, min(LARGEST_MESSAGE, round(self._throughput.per_second(now) * MESSAGE_S)))
         for claim in claimed.batches:
             await self._publish(claim, size, hold)
         if claimed.batches:
             await _until_done(lambda: self._confirm(token))
-            if self._window() <= self.settings.least_window:
+            in_flight = sum(batch.in_flight for batch in claimed.at_work)
+            if self._window() <= self.settings.least_window and in_flight >= self._backlog():
                 await asyncio.sleep(PACE_S)
 
     async def _present_epoch(self) -> str:

@@ -25,6 +25,12 @@ from tests.unit.runtime.working import FlakyBroker, Workshop
 SETTINGS = GatewaySettings("unused", "unused", least_window=64, largest_window=512)
 
 
+@pytest.fixture
+def quick_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Throughput that is known after two claims, however quickly they follow."""
+    monkeypatch.setattr(dispatcher, "LEAST_SPAN_S", 1e-6)
+
+
 @pytest.fixture(autouse=True)
 def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatcher, "RETRY_S", 0.0)
@@ -131,7 +137,7 @@ async def test_what_is_stored_durably_goes_to_rendering_and_the_rest_to_download
     assert [job.index for message in await downloads(broker) for job in message.jobs] == [1]
 
 
-async def test_messages_grow_with_the_measured_throughput_up_to_their_limit() -> None:
+async def test_messages_grow_with_the_measured_throughput_up_to_their_limit(quick_to_tell: None) -> None:
     store, broker = FakeStore(), FlakyBroker()
     store.claims.extend([claim(*range(start, start + 256))] for start in range(0, 1024, 256))
 
@@ -182,7 +188,7 @@ async def test_what_is_on_the_queue_is_not_published_again_because_the_store_is_
     assert len(await downloads(broker)) == 1
 
 
-async def test_the_window_follows_the_throughput_within_its_bounds() -> None:
+async def test_the_window_follows_the_throughput_within_its_bounds(quick_to_tell: None) -> None:
     store, broker = FakeStore(), FlakyBroker()
     store.claims.extend([claim(*range(start, start + 256))] for start in range(0, 1024, 256))
 
@@ -191,7 +197,7 @@ async def test_the_window_follows_the_throughput_within_its_bounds() -> None:
         await eventually(lambda: len(store.asked) > 4)
 
     assert store.asked[0].window == 64
-    # A thousand items within a second would make a window of two thousand.
+    # A thousand items within moments would make a window of many thousands.
     assert store.asked[4].window == 512
 
 
@@ -222,11 +228,30 @@ def test_throughput_is_that_of_the_recent_claims() -> None:
     assert throughput.per_second(0.0) == 0.0
 
     throughput.record(0.0, 100)
-    assert throughput.per_second(0.0) == 100.0
     assert throughput.per_second(5.0) == 20.0
 
     throughput.record(20.0, 50)
     assert throughput.per_second(22.0) == 25.0
+
+
+def test_throughput_is_unknown_until_a_while_has_been_looked_at() -> None:
+    throughput = Throughput()
+    throughput.record(0.0, 0)
+    throughput.record(0.5, 400)
+
+    assert throughput.per_second(0.9) == 0.0
+    assert throughput.per_second(2.0) == 200.0
+
+
+def test_the_time_in_which_there_was_nothing_to_do_does_not_count() -> None:
+    throughput = Throughput()
+    for second in range(8):
+        throughput.record(float(second), 0)
+    throughput.forget()
+    throughput.record(8.0, 0)
+
+    throughput.record(10.0, 600)
+    assert throughput.per_second(10.0) == 300.0
 
 
 async def test_an_item_that_was_claimed_again_and_again_is_published_alone() -> None:
