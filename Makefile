@@ -37,9 +37,10 @@ up: .venv/.ready-dev .venv/.ready-servers ## A mill of several processes on this
 down: .venv/.ready-dev ## Stop it; it keeps its batches in .mill
 	@$(bin)/python tools/mill.py down
 
-# In `make check test` the tests without a server run once.
-test: .venv/.ready-dev .venv/.ready-servers $(if $(ARGS),,unit) ## All tests, or those of ARGS
+# In `make check test` the tests without a server run once. The look at the speed comes last: it wants the machine alone.
+test: .venv/.ready-dev .venv/.ready-servers $(if $(ARGS),,unit) ## All tests and a look at the speed, or the tests of ARGS
 	$(bin)/pytest $${ARGS:-tests --ignore=tests/unit --ignore=tests/guards}
+	@[ -n "$$ARGS" ] || $(MAKE) --no-print-directory bench-smoke
 
 soak: .venv/.ready-dev .venv/.ready-servers ## Two of every service under load for ten minutes (SECONDS_LONG=600)
 	IMAGEMILL_TEST_SOAK_S="$${SECONDS_LONG:-600}" $(bin)/pytest tests/scenarios/test_doubled_load.py $$ARGS

@@ -17,7 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -33,6 +33,7 @@ from benchmarks.server import serving
 from imagemill.client import MillClient
 from imagemill.client.recipes import recipe_message
 from imagemill.domain.presets import PRESETS
+from imagemill.v1 import batch_service_pb2 as api
 from tests.support.cluster import IMAGEMILL
 from tests.support.processes import Program
 
@@ -94,7 +95,7 @@ async def grow(address: str, count: int, batches: int, folder: Path, rows: RowTi
             shares = [range(number, count, batches) for number in range(batches)]
             names = await asyncio.gather(*(_submitted(client, address, share) for share in shares))
             intake_s = time.perf_counter() - started
-            await asyncio.gather(*(_succeeded(client, *each) for each in zip(names, shares, strict=True)))
+            await _all_succeeded(client, {name: len(share) for name, share in zip(names, shares, strict=True)})
             took_s = time.perf_counter() - started
             after = _cpu(first)
             list_ms = await _median_ms(lambda: client.item_pages(names[0], page_size=100))
@@ -140,15 +141,22 @@ async def _submitted(client: MillClient, address: str, numbers: Sequence[int]) -
     return batch.name
 
 
-async def _succeeded(client: MillClient, name: str, numbers: Sequence[int]) -> None:
-    """Wait for the end of a batch.
+async def _all_succeeded(client: MillClient, items: Mapping[str, int]) -> None:
+    """Wait for the end of all batches, each with so many `items`; one watch follows them all.
 
     Raises:
         WrongOutput: not every item has its picture.
     """
-    batch = await client.wait(name)
-    if batch.progress.succeeded != len(numbers):
-        raise WrongOutput(f"{name}: {batch.progress.succeeded} of {len(numbers)} items succeeded")
+    left = dict(items)
+    async with aclosing(client.watch_all()) as updates:
+        async for update in updates:
+            if update.kind != api.BatchUpdate.KIND_END:
+                continue
+            batch = update.batch
+            if batch.progress.succeeded != left.pop(batch.name):
+                raise WrongOutput(f"{batch.name}: {batch.progress.succeeded} of {items[batch.name]} items succeeded")
+            if not left:
+                return
 
 
 async def _median_ms(stream: Callable[[], AsyncGenerator[object, None]]) -> float:

@@ -49,6 +49,8 @@ def crawl(job_name: str, urls: list[str], output: str) -> None:
 
 
 if __name__ == "__main__":
+    # Each crawl would make it, and the second one fail.
+    Path(sys.argv[3]).mkdir(parents=True, exist_ok=True)
     lines, cores = Path(sys.argv[2]).read_text().split(), os.cpu_count() or 1
     spawn = multiprocessing.get_context("spawn")
     crawls = [spawn.Process(target=crawl, args=(sys.argv[1], lines[n::cores], sys.argv[3])) for n in range(cores)]

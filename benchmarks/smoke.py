@@ -38,7 +38,7 @@ class Usual:
         return line, well
 
 
-USUAL = (Usual("plain", rate=1.2, cpu=0.8), Usual("floor", rate=0.55, cpu=1.9))
+USUAL = (Usual("plain", rate=1.25, cpu=0.7), Usual("floor", rate=0.68, cpu=1.4))
 
 
 def main() -> int:

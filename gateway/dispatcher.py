@@ -36,8 +36,8 @@ T = TypeVar("T")
 CLAIM = 256
 """Items asked for at once."""
 PACE_S = 0.2
-"""The least time between two claims, in seconds, while the window is at its least and as much is in flight as may wait to
-be rendered: what was claimed is seen to be downloaded before more is."""
+"""The least time between two claims, in seconds, while the window is at its least and as much is in flight as may wait
+to be rendered: what was claimed is seen to be downloaded before more is."""
 LEAST_BACKLOG = 32
 """Items that may wait to be rendered however slowly that goes, or more by the least window: enough that no worker idles
 until the next claim. Before there is a throughput to go by, it is five times as many: with twice as many, workers stood

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import aclosing
 
@@ -19,6 +20,7 @@ from imagemill.cli.summary import batch_end
 from imagemill.client import MillClient, MillError
 from imagemill.client.settings import SettingsClient
 from imagemill.v1.batch_pb2 import Batch
+from imagemill.v1.batch_service_pb2 import BatchReport
 
 GIVE_UP_AFTER_S = 600.0
 """How long the mill may be away while it is watched, in seconds."""
@@ -77,12 +79,27 @@ async def follow(
             absence.ends()
             progress.hear(update)
             display.updated(update)
-    report = await client.report(batch)
+    report = await _report(client, batch, absence)
     pictures = await _pictures_place(mill, id_of(batch))
     display.stop()
     display.say(batch_end(report, to_reach(mill), pictures))
     counts = report.batch.progress
     return ExitCode.SOME_FAILED if counts.failed or counts.cancelled else ExitCode.OK
+
+
+async def _report(client: MillClient, batch: Batch, absence: Absence) -> BatchReport:
+    """Ask what became of a batch, with the patience of the watch before it."""
+    give_up_at = time.monotonic() + GIVE_UP_AFTER_S
+    while True:
+        try:
+            report = await client.report(batch)
+        except MillError as error:
+            if not error.may_pass or time.monotonic() > give_up_at:
+                raise
+            absence.begins()
+        else:
+            absence.ends()
+            return report
 
 
 async def _pictures_place(mill: str, batch_id: str) -> str:
