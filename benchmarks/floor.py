@@ -30,8 +30,9 @@ def render(original: bytes, boxes: tuple[tuple[int, str], ...], stem: Path) -> N
         full = opened.size
         sides = sorted({side for side, _ in boxes}, reverse=True)
         opened.draft(None, _fitted(full, sides[0]))
-        finish = Image.Resampling.HAMMING if sides[0] <= _THUMBNAIL else Image.Resampling.BICUBIC
-        resampling = Image.Resampling.LANCZOS if opened.size == full else finish
+        is_reduced = opened.size != full
+        is_thumbnail = is_reduced and sides[0] <= _THUMBNAIL
+        resampling = Image.Resampling.HAMMING if is_thumbnail else Image.Resampling.BICUBIC
         opened.load()
         picture: Image.Image = opened
         for side in sides:

@@ -46,8 +46,9 @@ class EventConsumer:
         last_call_s: float = 0.03,
         lease_s: float = 60.0,
     ) -> None:
-        """A group is folded when it is full, `group_s` seconds after its first event, or after `quiet_s` of silence; at
-        once when it seems to hold the last outcome of a batch, since whoever waits for the batch waits for that.
+        """A group is folded when it is full, `group_s` seconds after the group before it, or after `quiet_s` of
+        silence; at once when it seems to hold the last outcome of a batch, since whoever waits for the batch waits for
+        that.
 
         `sweeper` hears of what may be deleted; for `last_call_s` it listens for what is on its way when it is to stop;
         `lease_s` is how long a claim holds.
@@ -65,10 +66,13 @@ class EventConsumer:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop` is set and everything that had arrived by then is folded."""
+        clock = asyncio.get_running_loop().time
+        next_at = clock()
         async with self._broker.consume(Queue.EVENTS, PREFETCH) as deliveries:
             while first := await _first(deliveries, stop, self._last_call_s):
                 since = time.perf_counter()
-                group = await _gather(first, deliveries, self._group_s, self._quiet_s, self._unfinished)
+                group = await _gather(first, deliveries, next_at, self._quiet_s, self._unfinished)
+                next_at = clock() + self._group_s
                 if not await self._deal_with(group, stop):
                     # Left unacknowledged, like everything behind it: what was done is claimed and done again.
                     return
@@ -139,16 +143,15 @@ _Group = list[tuple[Delivery, list[ItemEvent] | None]]
 async def _gather(
     first: Delivery,
     deliveries: AsyncIterator[Delivery],
-    group_s: float,
+    end: float,
     quiet_s: float,
     unfinished: Mapping[str, int],
 ) -> _Group:
-    """Collect what belongs in a group with its first message."""
+    """Collect what belongs in a group with its first message, until `end`: what has come by then if that is past."""
     group: _Group = [(first, _events_of(first))]
     size = len(group[0][1] or ())
     left = Counter(unfinished)
     clock = asyncio.get_running_loop().time
-    end = clock() + group_s
     try:
         async with asyncio.timeout_at(end) as limit:
             while size < GROUP_SIZE and not _ends_a_batch(group[-1][1] or (), left):

@@ -16,7 +16,7 @@ class StorageSettings:
     listen: str
     """Where its gRPC server listens, `host:port` or `unix:path`."""
     group_s: float = 0.25
-    """How long events are gathered before they are folded together."""
+    """How long events are gathered after a fold to be folded together."""
     quiet_s: float = 0.1
     """The silence that ends a group early."""
     last_call_s: float = 0.03

@@ -103,12 +103,17 @@ def row(item: Item, variants: Sequence[str]) -> list[object]:
 
 def safe_cell(text: str) -> str:
     """Make a foreign text safe to open: no control characters, and no start that a spreadsheet takes for a formula."""
-    shown = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    shown = text if text.isprintable() else _legible(text)
     return f"'{shown}" if text.startswith(_FORMULA_STARTS) else shown
 
 
+def _legible(text: str) -> str:
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
 def _timings(item: Item) -> list[object]:
-    return [f"{value:.1f}" if (value := getattr(item.timings, name)) else "" for name in TIMINGS]
+    timings = item.timings
+    return [f"{value:.1f}" if (value := getattr(timings, name)) else "" for name in TIMINGS]
 
 
 def _pictures(item: Item, variants: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from imagemill.v1.batch_pb2 import Batch, Item
@@ -32,6 +33,7 @@ def state_word(resource: Batch | Item) -> str:
     return enum_word(Batch.State if isinstance(resource, Batch) else Item.State, resource.state, "STATE")
 
 
+@lru_cache(maxsize=64)
 def enum_word(enumeration: EnumTypeWrapper[Any], number: int, prefix: str) -> str:
     """Return the word for a number of an enumeration whose names begin with a prefix."""
     name = enumeration.Name(number) if number in enumeration.values() else f"unknown_{number}"

@@ -38,9 +38,9 @@ from imagemill.wiring.records import open_records
 from processor_svc.pool import RenderPool
 from storage_svc.settings import StorageSettings
 
-FOLD_S = 0.1
-"""How long events are gathered, in seconds: one process tree makes too few for shorter groups to be worth their
-transactions."""
+FOLD_S = 0.2
+"""How long events are gathered after a fold, in seconds: one process tree makes too few for shorter groups to be worth
+their transactions."""
 QUIET_S = 0.05
 """The silence that ends a group early, in seconds: longer than between two groups of a busy worker, so it is the end of
 a batch, or a small one."""
@@ -130,13 +130,7 @@ async def open_mill(
         metrics_listen = settings.values.metrics_listen
         stack.enter_context(exposed(metrics_listen, SERVICES))
         stack.enter_context(traced(settings.values.trace_sample, "mill"))
-        storage_settings = StorageSettings(
-            storage_target,
-            group_s=FOLD_S,
-            quiet_s=QUIET_S,
-            last_call_s=LAST_CALL_S,
-            measured=metrics_listen is not None,
-        )
+        storage_settings = _storage_settings(storage_target, measured=metrics_listen is not None)
         store.start(
             storage_svc.service.serve(
                 storage_settings, broker, records, changes, links=blobs.links, ready=store_ready, stop=store.stop
@@ -158,6 +152,10 @@ async def open_mill(
                 await service.end()
             await _hand_back(storage_target, broker.epoch)
             await store.end()
+
+
+def _storage_settings(listen: str, *, measured: bool) -> StorageSettings:
+    return StorageSettings(listen, group_s=FOLD_S, quiet_s=QUIET_S, last_call_s=LAST_CALL_S, measured=measured)
 
 
 def _targets(settings: EmbeddedSettings, stack: AsyncExitStack) -> tuple[str, str]:
