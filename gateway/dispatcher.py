@@ -36,8 +36,8 @@ T = TypeVar("T")
 CLAIM = 256
 """Items asked for at once."""
 PACE_S = 0.2
-"""The least time between two claims, in seconds, while the window is at its least and as much is in flight as may wait
-to be rendered: what was claimed is seen to be downloaded before more is."""
+"""The least time between two claims, in seconds, while the window is at its least: what was claimed is seen to be
+downloaded before more is."""
 LEAST_BACKLOG = 32
 """Items that may wait to be rendered however slowly that goes, or more by the least window: enough that no worker idles
 until the next claim. Before there is a throughput to go by, it is five times as many: with twice as many, workers stood
@@ -58,7 +58,7 @@ _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc
 
 
 class Throughput:
-    """Items per second that have lately left the conveyor, while there was something on it."""
+    """Items per second that have lately left the conveyor."""
 
     def __init__(self, span_s: float = 10.0) -> None:
         self._span_s = span_s
@@ -70,13 +70,13 @@ class Throughput:
         while self._samples[0][0] < now - self._span_s:
             self._samples.popleft()
 
-    def forget(self) -> None:
-        """Note that there is nothing on the conveyor: the time until there is says nothing of how fast it is."""
-        self._samples.clear()
+    def is_known(self, now: float) -> bool:
+        """Whether the oldest sample is old enough to tell a rate."""
+        return bool(self._samples) and now - self._samples[0][0] >= LEAST_SPAN_S
 
     def per_second(self, now: float) -> float:
-        """The rate since the oldest sample in the span; 0 while that is too young to tell."""
-        if not self._samples or now - self._samples[0][0] < LEAST_SPAN_S:
+        """The rate since the oldest sample in the span; 0 while none is known."""
+        if not self.is_known(now):
             return 0.0
         return sum(items for _, items in self._samples) / (now - self._samples[0][0])
 
@@ -139,19 +139,19 @@ class Dispatcher:
         hold = _Hold(token, epoch, time.monotonic())
         claimed = await _until_done(lambda: self._claim(hold))
         now = time.monotonic()
-        left = self._departures.since_last(claimed.at_work)
-        if claimed.at_work:
-            self._throughput.record(now, left)
-        else:
-            self._throughput.forget()
+        self._throughput.record(now, self._departures.since_last(claimed.at_work))
         size = max(1, min(LARGEST_MESSAGE, round(self._throughput.per_second(now) * MESSAGE_S)))
         for claim in claimed.batches:
             await self._publish(claim, size, hold)
         if claimed.batches:
             await _until_done(lambda: self._confirm(token))
-            in_flight = sum(batch.in_flight for batch in claimed.at_work)
-            if self._window() <= self.settings.least_window and in_flight >= self._backlog():
+            if self._window() <= self.settings.least_window and not self._may_run_dry(claimed, now):
                 await asyncio.sleep(PACE_S)
+
+    def _may_run_dry(self, claimed: inner.ClaimItemsResponse, now: float) -> bool:
+        """Whether workers, of whose speed nothing is known yet, may be done before the next claim."""
+        in_flight = sum(batch.in_flight for batch in claimed.at_work)
+        return not self._throughput.is_known(now) and in_flight < self._backlog()
 
     async def _present_epoch(self) -> str:
         return self._broker.epoch

@@ -50,6 +50,8 @@ LONGEST_S = 200.0
 """What a batch may take, whatever happens."""
 AFTERWARDS_S = 2.0
 """How long is looked on when the batch has ended: what comes late must change nothing."""
+GROUP_S = 0.3
+"""How long events are gathered, as long as in a mill: whoever dies then has events in hand."""
 SLOTS = 3
 POLICY = RetryPolicy(retries=RETRIES, delay_s=0.3)
 
@@ -177,7 +179,7 @@ class World:
             Queue.PROCESS: resubmit(connection, decode_processes),
         }
         return [
-            EventConsumer(connection, records, changes, 0.03, lease_s=LEASE_S).run(asyncio.Event()),
+            EventConsumer(connection, records, changes, GROUP_S, lease_s=LEASE_S).run(asyncio.Event()),
             every(LEASE_S / 3, look_after_leases(records, connection, LEASE_S)),
             every(LEASE_S, self._sweep, self._cancelled),
             *(DeadLetters(connection, queue, deal).run() for queue, deal in letters.items()),

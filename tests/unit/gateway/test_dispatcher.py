@@ -243,17 +243,6 @@ def test_throughput_is_unknown_until_a_while_has_been_looked_at() -> None:
     assert throughput.per_second(2.0) == 200.0
 
 
-def test_the_time_in_which_there_was_nothing_to_do_does_not_count() -> None:
-    throughput = Throughput()
-    for second in range(8):
-        throughput.record(float(second), 0)
-    throughput.forget()
-    throughput.record(8.0, 0)
-
-    throughput.record(10.0, 600)
-    assert throughput.per_second(10.0) == 300.0
-
-
 async def test_an_item_that_was_claimed_again_and_again_is_published_alone() -> None:
     store, broker = FakeStore(), FlakyBroker()
     suspect = claim(0, 1, 2, 3)
