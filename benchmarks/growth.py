@@ -74,12 +74,12 @@ class Growth:
 LABELS = {
     "intake_ms": "intake, ms per item",
     "outside_ms": "CPU outside pixels, ms per item",
-    "peak_mb": "peak memory",
+    "peak_mb": "peak memory, MB",
     "row_bytes": "database, bytes per item",
-    "list_ms": "first page of items",
-    "watch_ms": "first message of a watch",
-    "claim_ms": "claim of 256",
-    "fold_ms": "fold of 256",
+    "list_ms": "first page of items, ms",
+    "watch_ms": "first message of a watch, ms",
+    "claim_ms": "claim of 256, ms",
+    "fold_ms": "fold of 256, ms",
 }
 
 
