@@ -28,6 +28,8 @@ class FakeStore:
         self.claims: deque[list[inner.BatchClaim]] = deque()
         self.departed = 0
         """Items that were handed out before the latest claim: all of them have left the queues by then."""
+        self.in_flight = 1
+        """Items on the queues, as far as the store knows."""
         self.asked: list[inner.ClaimItemsRequest] = []
         self.confirmed: list[str] = []
         self.failures: dict[str, int] = {}
@@ -65,7 +67,7 @@ class FakeStore:
         await asyncio.sleep(0)
         self._may_fail("ClaimItems")
         batches = self.claims.popleft() if self.claims else []
-        at_work = [inner.BatchAtWork(batch_id="b", in_flight=1, departed=self.departed)]
+        at_work = [inner.BatchAtWork(batch_id="b", in_flight=self.in_flight, departed=self.departed)]
         self.departed += sum(len(batch.items) for batch in batches)
         return inner.ClaimItemsResponse(batches=batches, at_work=at_work)
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway import dispatcher
-from gateway.dispatcher import Departures, Dispatcher, Throughput
+from gateway.dispatcher import LEAST_BACKLOG, Departures, Dispatcher, Throughput
 from gateway.settings import GatewaySettings
 from imagemill import codec
 from imagemill.domain.items import SUSPECT_CLAIMS
@@ -221,6 +221,27 @@ def test_what_batches_had_in_flight_that_ended_since_has_left_too() -> None:
     left = [departures.since_last(at_work) for at_work in ([a, b], [b, c], [c], [], [])]
 
     assert left == [0, 16, 16, 16, 0]
+
+
+@pytest.mark.parametrize(("in_flight", "pauses"), [(LEAST_BACKLOG, False), (5 * LEAST_BACKLOG, True)])
+async def test_while_the_throughput_is_unknown_claims_pause_only_when_enough_is_in_flight(
+    in_flight: int, pauses: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "PACE_S", 1e-6)
+    pauses_made = list[float]()
+    sleep = asyncio.sleep
+
+    async def noted(seconds: float) -> None:
+        pauses_made.append(seconds)
+        await sleep(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", noted)
+    store, broker = FakeStore(), FlakyBroker()
+    store.in_flight = in_flight
+    store.claims.append([claim(0)])
+    await Dispatcher(SETTINGS, store.stub, broker)._dispatch_once("token", broker.epoch)
+
+    assert (dispatcher.PACE_S in pauses_made) is pauses
 
 
 def test_throughput_is_that_of_the_recent_claims() -> None:

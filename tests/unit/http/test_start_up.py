@@ -7,14 +7,15 @@ import sys
 
 LOOK = """
 import ssl
-load = ssl.SSLContext.load_default_certs
+before = dict(vars(ssl.SSLContext))
 import imagemill.http
 from aiohttp import connector
-print(ssl.SSLContext.load_default_certs is load, connector._SSL_CONTEXT_VERIFIED.get_ca_certs())
+contexts = connector._SSL_CONTEXT_VERIFIED, connector._SSL_CONTEXT_UNVERIFIED
+print(dict(vars(ssl.SSLContext)) == before, [context.get_ca_certs() for context in contexts])
 """
 
 
 def test_no_certificate_is_read_before_one_is_needed() -> None:
     said = subprocess.run([sys.executable, "-c", LOOK], check=True, capture_output=True, text=True).stdout
 
-    assert said == "True []\n"
+    assert said == "True [[], []]\n"

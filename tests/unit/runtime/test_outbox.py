@@ -52,37 +52,41 @@ async def test_what_comes_together_is_published_together() -> None:
     assert [each.index for each in group] == list(range(5))
 
 
-async def test_a_full_group_waits_no_longer() -> None:
-    broker, told = FlakyBroker(), asyncio.Event()
-    broker.gather_s = 1000.0
+async def put_and_wait(outbox: Outbox[str], *indexes: int) -> None:
+    """Put outcomes and wait until all of them are out."""
+    out = [asyncio.Event() for _ in indexes]
+    for index, event_ in zip(indexes, out, strict=True):
 
-    async def tell() -> None:
-        told.set()
+        async def tell(event_: asyncio.Event = event_) -> None:
+            event_.set()
 
-    async with opened(broker) as outbox, asyncio.timeout(5.0):
-        for index in range(GROUP_SIZE):
-            put(outbox, index, told=tell)
-        await told.wait()
-
-    assert [len(group) for group in await groups_on(broker)] == [GROUP_SIZE]
+        put(outbox, index, told=tell)
+    await asyncio.gather(*(each.wait() for each in out))
 
 
 async def test_what_comes_after_a_pause_goes_out_at_once_and_what_comes_then_is_gathered() -> None:
-    broker, told = FlakyBroker(), asyncio.Event()
+    broker = FlakyBroker()
     broker.gather_s = 1000.0
 
-    async def tell() -> None:
-        told.set()
-
     async with opened(broker) as outbox, asyncio.timeout(5.0):
-        put(outbox, 0, told=tell)
-        await told.wait()
+        await put_and_wait(outbox, 0)
         put(outbox, 1)
         await asyncio.sleep(0)
         put(outbox, 2)
         assert [[each.index for each in group] for group in await groups_on(broker)] == [[0]]
 
     assert [[each.index for each in group] for group in await groups_on(broker)] == [[1, 2]]
+
+
+async def test_a_full_group_waits_no_longer() -> None:
+    broker = FlakyBroker()
+    broker.gather_s = 1000.0
+
+    async with opened(broker) as outbox, asyncio.timeout(5.0):
+        await put_and_wait(outbox, 0)
+        await put_and_wait(outbox, *range(1, GROUP_SIZE + 1))
+
+    assert [len(group) for group in await groups_on(broker)] == [1, GROUP_SIZE]
 
 
 async def test_nobody_is_told_before_everything_of_the_group_is_out() -> None:

@@ -65,24 +65,27 @@ async def test_everything_that_had_arrived_is_folded_before_a_stop_and_announced
     await assert_all_acknowledged(broker)
 
 
-async def test_the_last_outcome_of_a_batch_is_folded_at_once(
+async def test_the_first_events_a_full_group_and_the_last_outcome_of_a_batch_are_folded_at_once(
     in_flight: SqliteRecords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "GROUP_SIZE", 3)
     broker, stop = MemoryBroker(), asyncio.Event()
     consuming = asyncio.create_task(EventConsumer(broker, in_flight, LocalChanges(), group_s=3600.0).run(stop))
 
-    async def has_three() -> bool:
-        return (await batch_of(in_flight)).counts[State.SUCCEEDED] == 3
+    async def fold(*indexes: int) -> None:
+        """Publish outcomes, and see them counted."""
+        await broker.publish(Queue.EVENTS, [message(event(index, State.SUCCEEDED)) for index in indexes])
 
-    async def is_final() -> bool:
-        return (await batch_of(in_flight)).state.is_final
+        async def counted() -> bool:
+            return (await batch_of(in_flight)).counts[State.SUCCEEDED] == indexes[-1] + 1
+
+        await eventually(counted)
 
     try:
-        await broker.publish(Queue.EVENTS, [message(*(event(index, State.SUCCEEDED) for index in range(3)))])
-        await eventually(has_three)
-        await broker.publish(Queue.EVENTS, [message(event(3, State.FAILED)), message(event(4, State.SUCCEEDED))])
-        await eventually(is_final)
+        await fold(0)
+        await fold(1, 2, 3)
+        await fold(4)
+        assert (await batch_of(in_flight)).state.is_final
     finally:
         stop.set()
         consuming.cancel()
