@@ -9,6 +9,7 @@ from dataclasses import replace
 from downloader_svc.service import serve
 from downloader_svc.settings import DownloaderSettings
 from imagemill.runtime.health import STORAGE, Parts, service_answers
+from imagemill.runtime.memory import keep_buffers
 from imagemill.runtime.serving import Serving, dial
 from imagemill.runtime.settings_api import SettingsApi
 from imagemill.settings.live import Live, LiveSettings
@@ -21,6 +22,7 @@ NAME = "imagemill downloader"
 
 async def work(settings: LiveSettings[Downloader], stop: asyncio.Event) -> None:
     """Open the downloader's parts and serve until `stop` is set."""
+    keep_buffers()
     told = settings.values.value
     parts = Parts()
     live = Live(_settings(told))

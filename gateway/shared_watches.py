@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING
 
 import grpc
@@ -30,7 +30,7 @@ ASKING = 50
 """Calls to the store that wait for their first message at the same time: a call costs memory until it has one, and a
 thousand who come together would all ask together."""
 TURN_S = 1.0
-"""How long one who comes waits for others to be answered, in seconds; then it asks all the same."""
+"""How long others wait for one to be answered, in seconds; then the next one asks, for the store may not answer."""
 
 PACE_PER_FOLLOWER_S = 0.001
 """What each follower adds to the time until all are told of what came, in seconds: that leaves time for other work."""
@@ -74,38 +74,32 @@ class SharedWatches:
 
     async def _catching_up(self, key: _Key, cursor: int) -> AsyncGenerator[api.WatchBatchResponse, None]:
         """What a call of its own tells, until a shared one goes on from there, or the end."""
-        async with self._turn():
-            call = self._call(key, cursor)
-            responses = aiter(call)
-            try:
-                response = await anext(responses, None)
-            except BaseException:
-                call.cancel()
-                raise
-        try:
-            while response is not None:
+        async with aclosing(self._asked(key, cursor)) as responses:
+            async for response in responses:
                 yield response
                 update = response.update
                 feed = self._feeds.get(key)
                 if _is_whole(update) and (feed is None or feed.goes_on_from(update.revision)):
                     return
+
+    async def _asked(self, key: _Key, cursor: int) -> AsyncGenerator[api.WatchBatchResponse, None]:
+        """What the store answers to a call of its own, which is made when it is its turn."""
+        await self._asking.acquire()
+        call = self._call(key, cursor)
+        responses = aiter(call)
+        first = asyncio.ensure_future(anext(responses, None))
+        try:
+            try:
+                await asyncio.wait([first], timeout=TURN_S)
+            finally:
+                self._asking.release()
+            response = await first
+            while response is not None:
+                yield response
                 response = await anext(responses, None)
         finally:
+            first.cancel()
             call.cancel()
-
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        has_turn = False
-        try:
-            async with asyncio.timeout(TURN_S):
-                has_turn = await self._asking.acquire()
-        except TimeoutError:
-            pass  # the store may not answer those who have theirs
-        try:
-            yield
-        finally:
-            if has_turn:
-                self._asking.release()
 
     @contextmanager
     def _feed_of(self, key: _Key, cursor: int) -> Iterator[_Feed]:

@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 
 from imagemill.runtime.health import STORAGE, Parts, service_answers
+from imagemill.runtime.memory import keep_buffers
 from imagemill.runtime.serving import Serving, dial
 from imagemill.runtime.settings_api import SettingsApi
 from imagemill.settings.live import Live, LiveSettings
@@ -22,6 +23,7 @@ NAME = "imagemill processor"
 
 async def work(settings: LiveSettings[Processor], stop: asyncio.Event) -> None:
     """Open the processor's parts and serve until `stop` is set."""
+    keep_buffers()
     told = settings.values.value
     parts = Parts()
     live = Live(_settings(told))

@@ -22,7 +22,7 @@ from imagemill.embedded.tuning import Tuning
 from imagemill.ports.blobs import BlobFiles, PooledOriginals
 from imagemill.ports.records import Records, RecordsUnavailable
 from imagemill.runtime.exposition import exposed
-from imagemill.runtime.memory import tune_malloc
+from imagemill.runtime.memory import keep_buffers, share_heaps
 from imagemill.runtime.metrics import SERVICES
 from imagemill.runtime.serving import Serving, dial
 from imagemill.runtime.settings_api import SettingsApi
@@ -109,7 +109,8 @@ async def open_mill(
     Raises `MillInUse`, `StateUnreadable`, `MachineTooSmall`, `AddressUnusable`, `MetricsUnexposed`, `TracesUnsent`,
     `ValueError` for settings that can't be, and `PoolBroken` when no rendering process can be started.
     """
-    tune_malloc()
+    share_heaps()
+    keep_buffers()
     async with AsyncExitStack() as stack:
         pool = pool or RenderPool(settings.pool).begin()
         stack.push_async_callback(pool.aclose)

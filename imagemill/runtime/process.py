@@ -16,7 +16,7 @@ from imagemill import __version__
 from imagemill.ports.unavailable import UrlUnusable
 from imagemill.runtime.exposition import MetricsUnexposed, exposed
 from imagemill.runtime.logs import set_level, start_logging
-from imagemill.runtime.memory import collect_garbage, tune_malloc
+from imagemill.runtime.memory import collect_garbage, share_heaps
 from imagemill.runtime.serving import AddressTaken
 from imagemill.runtime.traces import TracesUnsent, traced
 from imagemill.settings.groups import Logging
@@ -65,7 +65,7 @@ def run(name: str, group: type[GroupT], work: Work[GroupT], sources: Sources | N
     except OSError as error:
         raise SettingsError([f"log_file {told.log_file}: it can't be written: {error.strerror}."]) from error
     _allow_files()
-    tune_malloc()
+    share_heaps()
     collect_garbage()
     log.info("%s %s starts.", name, __version__, extra={"action": "process_starts"})
     try:

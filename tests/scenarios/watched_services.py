@@ -21,7 +21,7 @@ from imagemill.adapters.memory_broker import MemoryBroker
 from imagemill.adapters.sql.sqlite import open_sqlite
 from imagemill.domain.items import State
 from imagemill.ports.broker import Queue
-from imagemill.runtime.memory import tune_malloc
+from imagemill.runtime.memory import share_heaps
 from imagemill.settings.live import Live
 from imagemill.v1 import messages_pb2
 from storage_svc.settings import StorageSettings
@@ -71,7 +71,7 @@ async def _say_when(ready: asyncio.Event) -> None:
 
 
 if __name__ == "__main__":
-    tune_malloc()
+    share_heaps()
     _, part, *arguments = sys.argv
     if part == "storage":
         asyncio.run(serve_storage(arguments[0], Path(arguments[1]), int(arguments[2])))
