@@ -18,10 +18,7 @@ from PIL import Image
 
 from benchmarks.jobs import JOBS
 from benchmarks.thumbnails import OPTIONS
-
-_THUMBNAIL = 320
-_GAP = 1.5
-"""How much larger than the output the cheap reduction before the resampling leaves a picture."""
+from processor_svc.resampling import resample
 
 
 def render(original: bytes, boxes: tuple[tuple[int, str], ...], stem: Path) -> None:
@@ -30,16 +27,12 @@ def render(original: bytes, boxes: tuple[tuple[int, str], ...], stem: Path) -> N
         full = opened.size
         sides = sorted({side for side, _ in boxes}, reverse=True)
         opened.draft(None, _fitted(full, sides[0]))
-        is_reduced = opened.size != full
-        is_thumbnail = is_reduced and sides[0] <= _THUMBNAIL
-        resampling = Image.Resampling.HAMMING if is_thumbnail else Image.Resampling.BICUBIC
         opened.load()
         picture: Image.Image = opened
         for side in sides:
             size = _fitted(full, side)
             if size != picture.size:
-                picture = picture.resize(size, resampling, reducing_gap=_GAP)
-                resampling = Image.Resampling.LANCZOS
+                picture = resample(picture, size, (0, 0, *picture.size))
             if picture.mode == "RGBA":
                 ground = Image.new("RGB", size, "white")
                 ground.paste(picture, mask=picture.getchannel("A"))

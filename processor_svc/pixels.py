@@ -9,11 +9,9 @@ from PIL import Image
 from imagemill.domain.colours import rgb_of
 from imagemill.domain.recipe import Format, Variant, output_format
 from processor_svc.geometry import Box, Plan, Size
+from processor_svc.resampling import GAP, resample
 from processor_svc.samples import Samples, eight_bit
 
-_GAP = 1.5
-"""How much larger than the target a cheap reduction leaves a picture for the resampling that follows: at 1.5
-the result is within 50 dB of resampling from full size."""
 _WHITE = "#ffffff"
 
 TURNS = {
@@ -40,7 +38,6 @@ class Layer:
 
     image: Image.Image
     box: Box
-    resampling: Image.Resampling = Image.Resampling.LANCZOS
 
     @property
     def size(self) -> tuple[float, float]:
@@ -90,7 +87,7 @@ def prepare(layer: Layer, appearance: Appearance, need: float, *, keep_profile: 
     """
     image, box = eight_bit(layer.image, appearance.samples), layer.box
     stored = appearance.size[::-1] if appearance.orientation in QUARTER_TURNS else appearance.size
-    factor = int(layer.size[0] / (stored[0] * need) / _GAP)
+    factor = int(layer.size[0] / (stored[0] * need) / GAP)
     if factor >= 2:
         image = image.reduce(factor)
         box = (0.0, 0.0, box[2] / factor, box[3] / factor)
@@ -99,7 +96,7 @@ def prepare(layer: Layer, appearance: Appearance, need: float, *, keep_profile: 
     image = _without_idle_alpha(image)
     # The original's info (profile, comment, transparency) would find its way into what is saved.
     image.info = {}
-    return Prepared(Layer(image, box, layer.resampling), profile, remark)
+    return Prepared(Layer(image, box), profile, remark)
 
 
 def resize_all(base: Layer, plans: list[Plan], source: Size) -> list[Image.Image]:
@@ -173,13 +170,9 @@ def _smallest_sufficient(layers: list[Layer], planned: Plan, source: Size) -> La
 
 
 def _resized(layer: Layer, planned: Plan, source: Size) -> Image.Image:
-    wide, high = planned.size
     region = layer.region(planned.crop, source)
     left, top, right, bottom = (round(edge) for edge in region)
-    if all(abs(edge - whole) < 1e-6 for edge, whole in zip(region, (left, top, right, bottom), strict=True)):
-        if (right - left, bottom - top) == planned.size:
-            return layer.image.crop((left, top, right, bottom))
-        if abs(right - left - 2 * wide) <= 1 and abs(bottom - top - 2 * high) <= 1:
-            # The mean of two by two: 51 dB from Lanczos, a fourteenth of its cost.
-            return layer.image.reduce(2, (left, top, min(right, left + 2 * wide), min(bottom, top + 2 * high)))
-    return layer.image.resize(planned.size, layer.resampling, box=region, reducing_gap=_GAP)
+    is_whole = all(abs(edge - whole) < 1e-6 for edge, whole in zip(region, (left, top, right, bottom), strict=True))
+    if is_whole and (right - left, bottom - top) == planned.size:
+        return layer.image.crop((left, top, right, bottom))
+    return resample(layer.image, planned.size, region)

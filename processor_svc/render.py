@@ -8,7 +8,7 @@ import math
 import resource
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from errno import EDQUOT, EFBIG, ENOSPC
@@ -25,10 +25,6 @@ from processor_svc.pixels import Layer, compose, prepare, resize_all
 from processor_svc.truncation import END_OF_JPEG, ends_early, has_all_scans
 
 _CONTINUATIONS = (b"\x00" * 64, b"\x55\xaa" * 32)
-_THUMBNAIL = 320
-"""The longest side of a thumbnail, in pixels."""
-_COARSE = 90
-"""The highest quality at which an encoder's own loss hides that of a cheaper filter."""
 _STRIP = 256
 """Rows of a picture that are copied at a time to be compared."""
 
@@ -212,30 +208,7 @@ def _decode(original: Original, plans: list[Plan], job: RenderJob) -> Layer:
         drafted = image.draft(None, (math.ceil(full[0] * need), math.ceil(full[1] * need)))
         box = drafted[1] if drafted else box
     image.load()
-    resampling = _finish(plans, job.recipe.variants, original.facts.format, is_reduced=image.size != full)
-    return Layer(image, box, resampling)
-
-
-def _finish(
-    plans: list[Plan], variants: Iterable[Variant], source_format: str, *, is_reduced: bool
-) -> Image.Resampling:
-    """Choose how to resample what is decoded.
-
-    What the decoder has reduced is free of fine detail, and at most twice too large: bicubic then does as well as
-    Lanczos (46.3 against 47.6 dB) at 60 % of the cost, and Hamming at 40 % loses three decibels more. The own loss of a
-    coarse encoder hides nearly all of that: of bicubic's on a whole picture 0.05 dB at most are left, of Hamming's 0.1,
-    which thumbnails alone have to bear, where resampling is a fifth of the work.
-    """
-    is_coarse = all(_encodes_coarsely(variant, source_format) for variant in variants)
-    is_thumbnail = max(max(planned.size) for planned in plans) <= _THUMBNAIL
-    if is_reduced and is_coarse and is_thumbnail:
-        return Image.Resampling.HAMMING
-    return Image.Resampling.BICUBIC if is_reduced or is_coarse else Image.Resampling.LANCZOS
-
-
-def _encodes_coarsely(variant: Variant, source_format: str) -> bool:
-    options = variant.encoder_options(output_format(variant, source_format))
-    return options.get("quality", 100) <= _COARSE and not options.get("lossless")
+    return Layer(image, box)
 
 
 def _pictures(base: Layer, plans: list[Plan], original: Original, job: RenderJob) -> list[tuple[Variant, Image.Image]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from PIL import Image
 
 from imagemill.domain.failures import FailureCode, PermanentError, TransientError
 from processor_svc.jobs import RenderJob, RenderResult
@@ -87,6 +88,22 @@ async def test_a_bomb_beyond_the_childs_memory_is_a_clean_failure_and_the_child_
         before = pool.pids
         with pytest.raises(PermanentError) as raised:
             await pool.render(job_for(tmp_path, bomb, "png", SMALL))
+        await pool.render(small_job(tmp_path))
+        after = pool.pids
+
+    assert raised.value.failure.code is FailureCode.MEMORY_EXCEEDED
+    assert before == after
+
+
+async def test_resizing_beyond_the_childs_memory_is_a_clean_failure_and_the_child_lives_on(tmp_path: Path) -> None:
+    wide = encoded(Image.new("RGB", (6000, 100)), "PNG")
+    high: dict[str, object] = {"width": 100, "height": 7000, "mode": "stretch", "upscale": True, "format": "png"}
+    settings = PoolSettings(children=1, memory_bytes=200 * 2**20)
+
+    async with RenderPool(settings) as pool:
+        before = pool.pids
+        with pytest.raises(PermanentError) as raised:
+            await pool.render(job_for(tmp_path, wide, "png", high))
         await pool.render(small_job(tmp_path))
         after = pool.pids
 

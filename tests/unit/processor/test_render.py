@@ -90,21 +90,6 @@ def test_a_dataset_render_is_as_good_as_resampling_from_full_size(tmp_path: Path
     assert psnr(png, reference) > 36
 
 
-def test_a_whole_picture_is_resampled_by_lanczos_unless_an_encoder_hides_the_difference(tmp_path: Path) -> None:
-    scene = photo(640, 480)
-    size = {"width": 600, "height": 450}
-    reference = scene.resize((600, 450), Image.Resampling.LANCZOS)
-    best = Image.open(io.BytesIO(encoded(reference, "JPEG", quality=85, subsampling=2)))
-
-    _, (png, _) = rendered(
-        tmp_path, encoded(scene, "PNG"), "png", {**size, "format": "png"}, {**size, "format": "jpeg"}
-    )
-    _, (jpeg,) = rendered(tmp_path, encoded(scene, "PNG"), "png", {**size, "format": "jpeg"})
-
-    assert png.tobytes() == reference.tobytes()
-    assert psnr(jpeg, reference) > psnr(best, reference) - 0.1
-
-
 def test_every_size_of_the_chain_is_as_good_as_its_own_resampling(tmp_path: Path) -> None:
     scene = photo(1280, 960)
     sizes = [(1200, 900), (600, 450), (150, 113), (97, 73)]
