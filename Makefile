@@ -84,7 +84,7 @@ faults-table: .venv/.ready-dev ## Compute docs/reference/guarantees.md from the 
 bench: .venv/.ready-dev .venv/.ready-servers ## Speed, measured beside others in the same run (ARGS="--help" for choices)
 	$(bin)/python -m benchmarks $$ARGS
 
-bench-smoke: .venv/.ready-dev ## A minute's look at whether the mill has become much slower
+bench-smoke: .venv/.ready-dev ## Half a minute's look at whether the mill has become much slower
 	$(bin)/python -m benchmarks.smoke $$ARGS
 
 bench-growth: .venv/.ready-dev ## How cost grows from a thousand items up

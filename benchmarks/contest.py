@@ -94,7 +94,7 @@ class Contest:
         """Return how close the pictures come to the best, and how close its formats can come at most."""
         originals = corpus.ensure(self.folder, run.job.kind)
         owed = [box for box in run.job.boxes if box[1] in runner.formats]
-        return psnr(runner.pictures(run), originals), best_psnr(owed, originals)
+        return psnr(runner.pictures(run), originals, owed), best_psnr(owed, originals)
 
     def clear(self) -> None:
         """Delete what was made, which is many files: not before the last round has been measured."""

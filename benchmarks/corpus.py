@@ -39,12 +39,12 @@ KINDS = {
     "mixed": Kind(_PHOTO_SIZES, 16, ("png", "webp")),
     "tiny": Kind(((64, 48),), 1),
 }
-"""1.2 megapixels in about 214 KB; 12 megapixels; PNG with alpha and WebP in turn; next to nothing."""
+"""1.2 megapixels in about 212 KB; 12 megapixels; PNG with alpha and WebP in turn; next to nothing."""
 
 # Grid width and weight of each layer of smooth noise: large shapes are strong, fine detail is weak, as in photographs.
 _OCTAVES = ((4, 1.0), (12, 0.5), (40, 0.3), (140, 0.2), (420, 0.16))
 _GRAIN = 11
-"""Amplitude of the pixel noise in grey levels, chosen so that a picture takes about 214 KB."""
+"""Amplitude of the pixel noise in grey levels, chosen so that a picture takes about 212 KB."""
 _QUALITY = 85
 _VERSION = 2
 

@@ -1,5 +1,6 @@
 """The floor: what the parts cost by themselves. One process a core fetches, renders and writes, one picture after
-another, with the mill's encoders and reductions and nothing around them: no rows, no checks, no retries, no queue.
+another, with the mill's encoders, resampling and memory settings and nothing around them: no rows, no checks, no
+retries.
 
 python -m benchmarks.floor R|T|L|M URLS OUTPUT
 """
@@ -19,6 +20,9 @@ from PIL import Image
 from benchmarks.jobs import JOBS
 from benchmarks.thumbnails import OPTIONS
 from processor_svc.resampling import resample
+from processor_svc.spawning import MALLOC
+
+worker: Worker
 
 
 def render(original: bytes, boxes: tuple[tuple[int, str], ...], stem: Path) -> None:
@@ -46,22 +50,41 @@ def _fitted(size: tuple[int, int], side: int) -> tuple[int, int]:
     return round(size[0] * scale), round(size[1] * scale)
 
 
-def run(job_name: str, urls: list[str], output: Path, share: int, shares: int) -> None:
-    """Do every `shares`-th picture of the list, from `share` on."""
-    boxes = JOBS[job_name].boxes
-    address = urlsplit(urls[0])
-    assert address.hostname
-    connection = http.client.HTTPConnection(address.hostname, address.port)
-    for number in range(share, len(urls), shares):
-        connection.request("GET", urlsplit(urls[number]).path)
-        answer = connection.getresponse()
+class Worker:
+    """One process, with a connection that it keeps."""
+
+    def __init__(self, job_name: str, urls: list[str], output: Path) -> None:
+        self._boxes = JOBS[job_name].boxes
+        self._urls = urls
+        self._output = output
+        address = urlsplit(urls[0])
+        assert address.hostname
+        self._connection = http.client.HTTPConnection(address.hostname, address.port)
+
+    def do(self, number: int) -> None:
+        """Fetch one picture of the list and render it."""
+        self._connection.request("GET", urlsplit(self._urls[number]).path)
+        answer = self._connection.getresponse()
         if answer.status != 200:
-            raise SystemExit(f"{urls[number]}: {answer.status}")
-        render(answer.read(), boxes, output / f"{number:06d}")
+            raise SystemExit(f"{self._urls[number]}: {answer.status}")
+        render(answer.read(), self._boxes, self._output / f"{number:06d}")
+
+
+def start(job_name: str, urls: list[str], output: Path) -> None:
+    global worker
+    worker = Worker(job_name, urls, output)
+
+
+def do(number: int) -> None:
+    worker.do(number)
 
 
 if __name__ == "__main__":
-    Path(sys.argv[3]).mkdir(parents=True)
+    output = Path(sys.argv[3])
+    output.mkdir(parents=True)
     lines, cores = Path(sys.argv[2]).read_text().split(), os.cpu_count() or 1
-    with multiprocessing.get_context("spawn").Pool(cores) as pool:
-        pool.starmap(run, [(sys.argv[1], lines, Path(sys.argv[3]), share, cores) for share in range(cores)], 1)
+    # What keeps the memory of a finished picture for the next one is the C library's, not the pipeline's.
+    os.environ.update(MALLOC)
+    with multiprocessing.get_context("spawn").Pool(cores, start, (sys.argv[1], lines, output)) as pool:
+        for _ in pool.imap_unordered(do, range(len(lines)), 2):
+            pass

@@ -29,7 +29,8 @@ class Goal:
     def line(self, value: float) -> str:
         word = "met" if self.holds(value, self.aim) else "MISSED"
         bound = f"{'at least' if self.is_least else 'at most'} {self.aim:g}"
-        return f"{self.job}: {self.describes}: {value:.2f}, {bound}: {word}"
+        owed = "" if self.gate is None or self.gate == self.aim else f" (the gate is {self.gate:g})"
+        return f"{self.job}: {self.describes}: {value:.2f}, {bound}{owed}: {word}"
 
 
 def _rate(first: str, second: str) -> Figure:

@@ -1,7 +1,7 @@
 """How cost grows with the batch: a standing mill, tiny pictures, 1,000 to 1,000,000 of them.
 
-    python -m benchmarks.growth                       1,000, 10,000 and 100,000 items, and 100 batches at once
-    python -m benchmarks.growth --counts 10000,1000000
+    python -m benchmarks.growth                       1,000 to 1,000,000 items, and 100 batches at once; half an hour
+    python -m benchmarks.growth --counts 10000,100000
 
 Each figure should stay where it is from 10,000 items up, the time of intake as a whole apart.
 """
@@ -27,7 +27,7 @@ import psutil
 from benchmarks import corpus
 from benchmarks.jobs import WrongOutput
 from benchmarks.machine import facts
-from benchmarks.measure import OFTEN_S, Sampler, cpu_of
+from benchmarks.measure import OFTEN_S, Sampler, cpu_at_rest, cpu_of
 from benchmarks.rows import RowTimes, row_times
 from benchmarks.server import serving
 from imagemill.client import MillClient
@@ -40,6 +40,7 @@ from tests.support.processes import Program
 _ASKED = 15
 """How often a quick answer is asked for."""
 _BATCHES = 100
+_LONGEST_UNREST_S = 300.0
 _BANNER = re.compile(r"is up at (\S+)\.\n(?:.*\n)+Ctrl-C")
 
 
@@ -81,13 +82,38 @@ LABELS = {
     "claim_ms": "claim of 256, ms",
     "fold_ms": "fold of 256, ms",
 }
+FLAT_FROM = 10_000
+"""The smallest batch that larger ones are compared with: in smaller ones what is done once counts too much."""
+_FLAT = 1.2
+_LARGE, _LARGE_INTAKE_S = 1_000_000, 60.0
+
+
+def judged(measured: Sequence[Growth]) -> Iterator[str]:
+    """Tell of each goal that was measured whether it is met."""
+    by_size = {(growth.items, growth.batches): growth for growth in measured}
+    base = by_size.get((FLAT_FROM, 1))
+    for growth in measured:
+        alone = by_size.get((growth.items, 1))
+        if growth.batches > 1 and alone:
+            ratio = growth.outside_ms / alone.outside_ms
+            yield _told(f"{growth.batches} batches beside one of the same size, CPU outside pixels", ratio, _FLAT)
+        elif base and growth.items > base.items:
+            for name, label in LABELS.items():
+                ratio = getattr(growth, name) / getattr(base, name)
+                yield _told(f"{label.partition(',')[0]}, {growth.items:,} beside {FLAT_FROM:,} items", ratio, _FLAT)
+        if growth.items >= _LARGE:
+            yield _told(f"intake of {growth.items:,} items, s", growth.intake_s, _LARGE_INTAKE_S)
+
+
+def _told(describes: str, value: float, most: float) -> str:
+    return f"{describes}: {value:.2f}, at most {most:g}: {'met' if value <= most else 'MISSED'}"
 
 
 async def grow(address: str, count: int, batches: int, folder: Path, rows: RowTimes) -> Growth:
     """Have a new mill do `count` tiny pictures in so many batches."""
     with _standing_mill(folder) as (program, target):
         first = psutil.Process(program.pid)
-        sampler = Sampler(OFTEN_S, {"mill": program.pid})
+        sampler = Sampler(OFTEN_S, [program.pid])
         sampler.start()
         before = _cpu(first)
         async with MillClient(target) as client:
@@ -97,6 +123,8 @@ async def grow(address: str, count: int, batches: int, folder: Path, rows: RowTi
             intake_s = time.perf_counter() - started
             await _all_succeeded(client, {name: len(share) for name, share in zip(names, shares, strict=True)})
             took_s = time.perf_counter() - started
+            # Manifest and report are written when the last watcher knows of the end already.
+            cpu_at_rest({"mill": program.pid}, _LONGEST_UNREST_S)
             after = _cpu(first)
             list_ms = await _median_ms(lambda: client.item_pages(names[0], page_size=100))
             watch_ms = await _median_ms(lambda: client.watch(names[0], view="items"))
@@ -196,6 +224,7 @@ def main() -> int:
     with kept.open("a", encoding="utf-8") as file:
         file.writelines(json.dumps({**asdict(facts()), **asdict(growth)}) + "\n" for growth in measured)
     print(f"added to {kept}")
+    print("\n".join(judged(measured)))
     if choices.publish:
         from benchmarks.publish import publish_growth
 
@@ -217,8 +246,10 @@ def _print(growth: Growth) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--counts", type=_numbers, default=[1000, 10_000, 100_000], help="items of each batch")
-    parser.add_argument("--together", type=int, default=10_000, help=f"items of {_BATCHES} batches at once; 0: none")
+    parser.add_argument(
+        "--counts", type=_numbers, default=[1000, 10_000, 100_000, 1_000_000], help="items of each batch"
+    )
+    parser.add_argument("--together", type=int, default=FLAT_FROM, help=f"items of {_BATCHES} batches at once; 0: none")
     parser.add_argument("--publish", action="store_true", help="write the figures into docs/explanation/performance.md")
     parser.add_argument("--folder", type=Path, default=Path(".bench"), help="where everything is kept (%(default)s)")
     return parser

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 _HERE = Path(__file__).parent
-_LIBRARIES = ("imagemill", "pillow", "aiohttp", "grpcio", "aio-pika", "asyncpg")
+_LIBRARIES = ("imagemill", "pillow", "cykooz-resizer", "aiohttp", "grpcio", "aio-pika", "asyncpg")
 _PEERS = ("img2dataset", "scrapy", "celery")
 
 
@@ -38,8 +39,14 @@ def facts() -> Facts:
         memory_gb=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
         system=f"{platform.system()} {platform.release().partition('-')[0]}",
         python=platform.python_version(),
-        versions={name: version(name) for name in _LIBRARIES} | {name: _locked(name) for name in _PEERS},
+        versions=dict(_installed()) | {name: _locked(name) for name in _PEERS},
     )
+
+
+def _installed() -> Iterator[tuple[str, str]]:
+    for name in _LIBRARIES:
+        with contextlib.suppress(PackageNotFoundError):  # some are not made for every platform
+            yield name, version(name)
 
 
 def _processor() -> str:

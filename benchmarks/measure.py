@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -77,22 +77,22 @@ def measure(
 
 
 class Sampler(threading.Thread):
-    """Watches the memory of all descendants of this process."""
+    """Watches the memory of some processes and of all their descendants, this process itself apart."""
 
-    def __init__(self, every_s: float, standing: Mapping[str, int]) -> None:
+    def __init__(self, every_s: float, firsts: Iterable[int]) -> None:
         super().__init__(daemon=True)
         self._every_s = every_s
-        self._standing = standing
+        self._firsts = tuple(firsts)
         self.peak_pss_bytes = 0
         self.peak_processes = 0
         self._over = threading.Event()
 
     def run(self) -> None:
         while not self._over.wait(self._every_s):
-            family = psutil.Process().children(recursive=True)
-            family += [process for pid in self._standing.values() for process in _tree(pid)]
+            # One may be a descendant of another.
+            family = {process.pid for first in self._firsts for process in _tree(first)} - {os.getpid()}
             self.peak_processes = max(self.peak_processes, len(family))
-            self.peak_pss_bytes = max(self.peak_pss_bytes, sum(_pss_bytes(process.pid) for process in family))
+            self.peak_pss_bytes = max(self.peak_pss_bytes, sum(map(_pss_bytes, family)))
 
     def stop(self) -> None:
         self._over.set()
@@ -116,9 +116,9 @@ def cpu_of(pid: int) -> float:
     return total
 
 
-def _cpu_at_rest(standing: Mapping[str, int]) -> dict[str, float]:
+def cpu_at_rest(standing: Mapping[str, int], longest_s: float = _LONGEST_UNREST_S) -> dict[str, float]:
     """Wait until the servers have done what was left to do; return what each has taken until now."""
-    deadline = time.monotonic() + _LONGEST_UNREST_S
+    deadline = time.monotonic() + longest_s
     before = {name: cpu_of(pid) for name, pid in standing.items()}
     while standing and time.monotonic() < deadline:
         time.sleep(_RESTING_S)
@@ -140,7 +140,7 @@ def _pss_bytes(pid: int) -> int:
 
 def _run(command: list[str], log: Path, sample_every_s: float, standing: Mapping[str, int]) -> Usage:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    sampler = Sampler(sample_every_s, standing)
+    sampler = Sampler(sample_every_s, [os.getpid(), *standing.values()])
     sampler.start()
     at_start = {name: cpu_of(pid) for name, pid in standing.items()}
     started = time.perf_counter()
@@ -149,7 +149,7 @@ def _run(command: list[str], log: Path, sample_every_s: float, standing: Mapping
     exit_code = process.wait()
     wall_s = time.perf_counter() - started
     left_behind = _reap_the_rest()
-    at_end = _cpu_at_rest(standing)
+    at_end = cpu_at_rest(standing)
     sampler.stop()
     taken = {name: round(at_end[name] - at_start[name], 3) for name in standing}
     used = resource.getrusage(resource.RUSAGE_CHILDREN)

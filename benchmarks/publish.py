@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from benchmarks.goals import judged
-from benchmarks.growth import LABELS, Growth
+from benchmarks.growth import FLAT_FROM, LABELS, Growth
+from benchmarks.growth import judged as judged_growth
 from benchmarks.jobs import JOBS
 from benchmarks.machine import Facts
 from benchmarks.report import Result, against_others, of, rows, runners_of
@@ -48,8 +50,9 @@ def publish_growth(measured: list[Growth], facts: Facts, page: Path = PAGE) -> N
     head = ("", *(_column(growth) for growth in measured))
     whole = ("intake as a whole, s", *(f"{growth.intake_s:.1f}" for growth in measured))
     figures = [(label, *(f"{getattr(growth, name):.3g}" for growth in measured)) for name, label in LABELS.items()]
-    image = f"![Each figure relative to that of the smallest batch]({plot.name})"
-    write_block("growth", "\n\n".join([_machine(facts), image, markdown([head, whole, *figures])]), page)
+    image = f"![Each figure relative to that of {FLAT_FROM:,} items]({plot.name})"
+    goals = "\n".join(f"- {line}" for line in judged_growth(measured))
+    write_block("growth", "\n\n".join([_machine(facts), image, markdown([head, whole, *figures]), goals]), page)
 
 
 def publish_startup(cells: Sequence[Sequence[str]], facts: Facts, page: Path = PAGE) -> None:
@@ -85,12 +88,13 @@ def markdown(cells: Sequence[Sequence[str]]) -> str:
 
 
 def _lines(counts: Sequence[int], series: Iterable[tuple[str, Sequence[float]]], path: Path) -> None:
-    """Draw figures over numbers of items, each relative to its first."""
+    """Draw figures over numbers of items, each relative to that of `FLAT_FROM` items, or else of the first."""
+    base = counts.index(FLAT_FROM) if FLAT_FROM in counts else 0
     figure = Figure(figsize=(7, 3), layout="constrained")
     axes = figure.add_subplot()
     for label, values in series:
-        axes.plot(counts, [value / values[0] for value in values], marker="o", label=label)
-    axes.set(xscale="log", xlabel="items in the batch", ylabel="relative to the smallest batch", ylim=(0, None))
+        axes.plot(counts, [value / values[base] for value in values], marker="o", label=label)
+    axes.set(xscale="log", xlabel="items in the batch", ylabel=f"relative to {counts[base]:,} items", ylim=(0, None))
     axes.legend(frameon=False, fontsize=8)
     _save(figure, path)
 
@@ -113,7 +117,7 @@ def _bars(results: list[Result], path: Path) -> None:
     for axes, (title, value) in zip(figure.subplots(1, 2, sharey=True), panels, strict=True):
         for row, runner in enumerate(runners):
             values = sorted(value(result) for result in of(results, runner))
-            middle = values[len(values) // 2]
+            middle = statistics.median(values)
             colour = _OURS if runner.startswith("mill") else _FLOOR if runner == "floor" else _THEIRS
             axes.barh(row, middle, color=colour, xerr=[[middle - values[0]], [values[-1] - middle]])
         axes.set(title=title, yticks=range(len(runners)), yticklabels=runners)

@@ -23,13 +23,15 @@ _SIGN = (16, 16)
 Pixels = NDArray[numpy.int16]
 
 
-def psnr(pictures: Iterable[Path], originals: list[Path]) -> float:
-    """Return the mean PSNR in decibels over all formats and sizes that are there, each as important as the other."""
+def psnr(pictures: Iterable[Path], originals: list[Path], boxes: Iterable[tuple[int, str]]) -> float:
+    """Return the mean PSNR in decibels over all boxes and formats, each as important as the other."""
+    sides = {side for side, _ in boxes}
     found: dict[tuple[str | None, int], dict[Path, float]] = defaultdict(dict)
     looked_at = set(originals[:_ORIGINALS])
     for path in pictures:
         with Image.open(path) as opened:
-            of_kind = found[opened.format, max(opened.size)]
+            # One that is smaller than its box was not enlarged.
+            of_kind = found[opened.format, min(sides, key=lambda side: abs(side - max(opened.size)))]
             if len(of_kind) == len(looked_at):
                 continue
             picture = opened.convert("RGB")

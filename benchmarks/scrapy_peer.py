@@ -7,6 +7,7 @@ python -m benchmarks.scrapy_peer R|T|L|M URLS OUTPUT
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import sys
@@ -53,7 +54,9 @@ if __name__ == "__main__":
     Path(sys.argv[3]).mkdir(parents=True, exist_ok=True)
     lines, cores = Path(sys.argv[2]).read_text().split(), os.cpu_count() or 1
     spawn = multiprocessing.get_context("spawn")
-    crawls = [spawn.Process(target=crawl, args=(sys.argv[1], lines[n::cores], sys.argv[3])) for n in range(cores)]
+    bounds = [len(lines) * n // cores for n in range(cores + 1)]
+    shares = [lines[start:end] for start, end in itertools.pairwise(bounds)]
+    crawls = [spawn.Process(target=crawl, args=(sys.argv[1], share, sys.argv[3])) for share in shares]
     for each in crawls:
         each.start()
     for each in crawls:

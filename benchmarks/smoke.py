@@ -1,4 +1,4 @@
-"""A minute's look at whether the mill has become much slower: beside a plain script and the parts by themselves.
+"""Half a minute's look at whether the mill has become much slower: beside a plain script and the parts by themselves.
 
 Machines and minutes differ, so only ratios within this run count, and only one that is twice as bad as usual fails.
 """

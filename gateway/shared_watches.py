@@ -84,21 +84,22 @@ class SharedWatches:
 
     async def _asked(self, key: _Key, cursor: int) -> AsyncGenerator[api.WatchBatchResponse, None]:
         """What the store answers to a call of its own, which is made when it is its turn."""
-        await self._asking.acquire()
-        call = self._call(key, cursor)
-        responses = aiter(call)
-        first = asyncio.ensure_future(anext(responses, None))
-        try:
+        async with self._asking:
+            call = self._call(key, cursor)
+            responses = aiter(call)
+            first = asyncio.ensure_future(anext(responses, None))
             try:
                 await asyncio.wait([first], timeout=TURN_S)
-            finally:
-                self._asking.release()
+            except BaseException:
+                first.cancel()
+                call.cancel()
+                raise
+        try:
             response = await first
             while response is not None:
                 yield response
                 response = await anext(responses, None)
         finally:
-            first.cancel()
             call.cancel()
 
     @contextmanager

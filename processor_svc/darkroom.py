@@ -142,7 +142,7 @@ class Darkroom:
         try:
             response = await self._storage.FindTwin(request, timeout=ASK_S)
         except grpc.aio.AioRpcError as error:
-            # Rendered once more, they are the same bytes under the same keys.
+            # Rendered once more, they are the same pictures under the same keys.
             log.warning("The store can't be asked for a twin (%s).", error.code().name)
             return None
         if not response.HasField("item"):

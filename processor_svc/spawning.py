@@ -17,8 +17,8 @@ _PIECE = 65536
 _TAIL = 2000
 """Characters kept of what a child writes to its standard error."""
 
-# Pages of a finished picture stay for the next one; touching fresh ones costs 15 % of a whole decode.
-_MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(128 * 2**20)}
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(128 * 2**20)}
+"""Pages of a finished picture stay for the next one; touching fresh ones costs 15 % of a whole decode."""
 
 
 class ChildProcess:
@@ -158,4 +158,4 @@ def _spawn(descriptor: int, memory_bytes: int) -> subprocess.Popen[bytes]:
 def _environment(ours: Mapping[str, str]) -> dict[str, str]:
     """Give the child our import path, in our order, so that it imports what we would."""
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-    return {**ours, **_MALLOC, "PYTHONPATH": path}
+    return {**ours, **MALLOC, "PYTHONPATH": path}

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,11 @@ from PIL import Image
 
 from benchmarks import corpus
 from benchmarks.goals import judged, passes
+from benchmarks.growth import LABELS, Growth
+from benchmarks.growth import judged as judged_growth
 from benchmarks.jobs import Job, Output, R, T, WrongOutput, check, write_list
 from benchmarks.machine import facts
-from benchmarks.measure import OFTEN_S, Usage, measure
+from benchmarks.measure import OFTEN_S, Sampler, Usage, measure
 from benchmarks.publish import PAGE, publish_contest
 from benchmarks.quality import best_psnr, psnr
 from benchmarks.report import Result, against_others, table
@@ -51,6 +54,21 @@ def test_memory_is_that_of_all_processes_together(tmp_path: Path) -> None:
 
     assert usage.peak_pss_bytes >= 120_000_000
     assert usage.peak_processes >= 3
+
+
+def test_a_server_that_the_measured_command_started_is_counted_once(tmp_path: Path) -> None:
+    hold = "held = bytearray(60_000_000); print(1, flush=True); import sys; sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        child.stdout.readline()
+        sampler = Sampler(OFTEN_S, [os.getpid(), child.pid])
+        sampler.start()
+        while not sampler.peak_processes:
+            child.poll()
+        sampler.stop()
+        child.kill()
+
+    assert 60_000_000 <= sampler.peak_pss_bytes < 120_000_000
 
 
 def test_what_the_command_says_is_kept_and_its_exit_code_told(tmp_path: Path) -> None:
@@ -231,8 +249,49 @@ def test_quality_is_that_of_each_picture_against_its_own_original(tmp_path: Path
 
     best = best_psnr(R.boxes, originals)
 
-    assert psnr(good.iterdir(), originals) == pytest.approx(best, abs=0.05)
-    assert psnr(poor.iterdir(), originals) < best - 3
+    assert psnr(good.iterdir(), originals, R.boxes) == pytest.approx(best, abs=0.05)
+    assert psnr(poor.iterdir(), originals, R.boxes) < best - 3
+
+
+def test_an_original_smaller_than_its_box_is_judged_among_those_that_fill_it(tmp_path: Path) -> None:
+    originals = [tmp_path / f"{number}.jpg" for number in range(8)]
+    for number, original in enumerate(originals):
+        original.write_bytes(corpus.encoded("photo", number))
+    boxes = ((1200, "JPEG"),)
+    made, sides = tmp_path / "made", set()
+    made.mkdir()
+    for original in originals:
+        with Image.open(original) as picture:
+            scale = min(1.0, 1200 / max(picture.size))
+            sides.add(round(max(picture.size) * scale))
+            size = round(picture.width * scale), round(picture.height * scale)
+            picture.resize(size, Image.Resampling.LANCZOS).save(made / original.name, quality=85)
+
+    assert sides == {1104, 1200}
+    assert psnr(made.iterdir(), originals, boxes) == pytest.approx(best_psnr(boxes, originals), abs=0.05)
+
+
+def test_growth_is_judged_from_ten_thousand_items_up() -> None:
+    same = dict.fromkeys([field.name for field in fields(Growth)][2:], 1.0)
+
+    def growth(items: int, batches: int = 1, **figures: float) -> Growth:
+        return Growth(items, batches, **{**same, **figures})
+
+    measured = [
+        growth(1000, claim_ms=9),
+        growth(10_000),
+        growth(1_000_000, claim_ms=1.3, intake_s=61.0),
+        growth(10_000, 100, outside_ms=1.1),
+    ]
+
+    lines = list(judged_growth(measured))
+
+    assert [line for line in lines if "MISSED" in line] == [
+        "claim of 256, 1,000,000 beside 10,000 items: 1.30, at most 1.2: MISSED",
+        "intake of 1,000,000 items, s: 61.00, at most 60: MISSED",
+    ]
+    assert lines[-1].endswith("1.10, at most 1.2: met")
+    assert len(lines) == len(LABELS) + 2
 
 
 def test_a_smaller_regression_is_no_gross_one() -> None:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from imagemill.domain.failures import FailureCode, PermanentError, TransientError
+from processor_svc import resampling
 from processor_svc.jobs import RenderJob, RenderResult
 from processor_svc.pool import PoolSettings, RenderPool
 from processor_svc.render import render
@@ -17,6 +18,7 @@ from tests.support.eventually import eventually
 from tests.unit.processor.pictures import encoded, job_for, photo, png_bomb, quadrants
 
 SMALL: dict[str, object] = {"width": 32, "height": 32}
+NEEDS_SIMD = pytest.mark.skipif(not resampling.has_simd, reason="Pillow alone needs less memory")
 
 
 def small_job(folder: Path, number: int = 0) -> RenderJob:
@@ -95,20 +97,37 @@ async def test_a_bomb_beyond_the_childs_memory_is_a_clean_failure_and_the_child_
     assert before == after
 
 
-async def test_resizing_beyond_the_childs_memory_is_a_clean_failure_and_the_child_lives_on(tmp_path: Path) -> None:
-    wide = encoded(Image.new("RGB", (6000, 100)), "PNG")
-    high: dict[str, object] = {"width": 100, "height": 7000, "mode": "stretch", "upscale": True, "format": "png"}
-    settings = PoolSettings(children=1, memory_bytes=200 * 2**20)
+@pytest.mark.parametrize(
+    ("size", "larger"),
+    [
+        ((100, 100), {"width": 8000, "height": 8000}),
+        pytest.param((5900, 1000), {"width": 1000, "height": 7000}, marks=NEEDS_SIMD),  # columns are resampled first
+    ],
+)
+async def test_resizing_beyond_the_childs_memory_is_a_clean_failure_and_the_child_lives_on(
+    size: tuple[int, int], larger: dict[str, object], tmp_path: Path
+) -> None:
+    data = encoded(Image.new("RGB", size), "PNG")
+    stretched = job_for(tmp_path, data, "png", {**larger, "mode": "stretch", "upscale": True, "format": "png"})
 
-    async with RenderPool(settings) as pool:
+    async with RenderPool(PoolSettings(children=1, memory_bytes=200 * 2**20)) as pool:
         before = pool.pids
         with pytest.raises(PermanentError) as raised:
-            await pool.render(job_for(tmp_path, wide, "png", high))
+            await pool.render(stretched)
         await pool.render(small_job(tmp_path))
         after = pool.pids
 
     assert raised.value.failure.code is FailureCode.MEMORY_EXCEEDED
     assert before == after
+
+
+async def test_a_picture_of_one_long_line_is_rendered_in_little_memory(tmp_path: Path) -> None:
+    line = encoded(Image.new("L", (40_000_000, 1), 77), "PNG")
+
+    async with RenderPool(PoolSettings(children=1, memory_bytes=400 * 2**20)) as pool:
+        result = await pool.render(job_for(tmp_path, line, "png", SMALL))
+
+    assert (result.renders[0].width, result.renders[0].height) == (32, 1)
 
 
 async def test_a_child_is_replaced_after_its_share_of_jobs_and_no_job_notices(tmp_path: Path) -> None:
