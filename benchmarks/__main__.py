@@ -37,16 +37,15 @@ def main() -> int:
             job, folder = JOBS[name], choices.folder
             images, runs = choices.images or job.images, runs_folder(folder)
             contest = Contest(job, images, choices.rounds, folder, runs, address)
-            results += _job(contest, runners)
-    kept = choices.folder / "results.jsonl"
-    measured = facts()
-    report.append(results, kept, asdict(measured))
-    print(f"\nadded to {kept}")
+            found = _job(contest, runners)
+            report.append(found, folder / "results.jsonl", asdict(facts()))
+            results += found
+    print(f"\nadded to {choices.folder / 'results.jsonl'}")
     held = _judge(results)
     if choices.publish:
         from benchmarks.publish import publish_contest
 
-        publish_contest(results, measured)
+        publish_contest(results, facts())
     return 0 if held or not choices.gate else 1
 
 

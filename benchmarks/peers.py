@@ -78,7 +78,7 @@ class Scrapy(Runner):
         return [str(self._python), "-m", "benchmarks.scrapy_peer", run.job.name, str(run.urls), str(run.output)]
 
     def pictures(self, run: Run) -> Iterable[Path]:
-        return run.output.glob("thumbs/*/*.jpg")
+        return run.output.glob("*/thumbs/*/*.jpg")
 
 
 class CeleryOnRedis(Runner):

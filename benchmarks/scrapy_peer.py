@@ -50,13 +50,16 @@ def crawl(job_name: str, urls: list[str], output: str) -> None:
 
 
 if __name__ == "__main__":
-    # Each crawl would make it, and the second one fail.
-    Path(sys.argv[3]).mkdir(parents=True, exist_ok=True)
     lines, cores = Path(sys.argv[2]).read_text().split(), os.cpu_count() or 1
     spawn = multiprocessing.get_context("spawn")
     bounds = [len(lines) * n // cores for n in range(cores + 1)]
     shares = [lines[start:end] for start, end in itertools.pairwise(bounds)]
-    crawls = [spawn.Process(target=crawl, args=(sys.argv[1], share, sys.argv[3])) for share in shares]
+    # In one folder each would make the folders that another has just made, and lose a picture by it.
+    stores = [str(Path(sys.argv[3]) / str(number)) for number in range(cores)]
+    crawls = [
+        spawn.Process(target=crawl, args=(sys.argv[1], share, store))
+        for share, store in zip(shares, stores, strict=True)
+    ]
     for each in crawls:
         each.start()
     for each in crawls:
