@@ -6,15 +6,31 @@ import io
 import math
 import random
 import struct
+import tomllib
 import zlib
 from pathlib import Path
 from typing import Any
 
+import pytest
+from packaging.requirements import Requirement
 from PIL import Image, ImageChops, ImageStat
 
 from imagemill.domain.recipe import Recipe
 from processor_svc.jobs import RenderJob, RenderResult
 from processor_svc.render import render
+
+PROJECT = Path(__file__).parents[3] / "pyproject.toml"
+
+
+def is_required(package: str) -> bool:
+    """Say whether the project asks for a package on this platform."""
+    requirements = map(Requirement, tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["dependencies"])
+    (found,) = (each for each in requirements if each.name == package)
+    return found.marker is None or found.marker.evaluate()
+
+
+# By what is asked for, not by what was found: an engine that is not used where it should be is a failure.
+NEEDS_SIMD = pytest.mark.skipif(not is_required("cykooz-resizer"), reason="there is no SIMD engine for this platform")
 
 RED, GREEN, BLUE, YELLOW, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 255, 255)
 

@@ -10,15 +10,13 @@ import pytest
 from PIL import Image
 
 from imagemill.domain.failures import FailureCode, PermanentError, TransientError
-from processor_svc import resampling
 from processor_svc.jobs import RenderJob, RenderResult
 from processor_svc.pool import PoolSettings, RenderPool
 from processor_svc.render import render
 from tests.support.eventually import eventually
-from tests.unit.processor.pictures import encoded, job_for, photo, png_bomb, quadrants
+from tests.unit.processor.pictures import NEEDS_SIMD, encoded, job_for, photo, png_bomb, quadrants
 
 SMALL: dict[str, object] = {"width": 32, "height": 32}
-NEEDS_SIMD = pytest.mark.skipif(not resampling.has_simd, reason="Pillow alone needs less memory")
 
 
 def small_job(folder: Path, number: int = 0) -> RenderJob:

@@ -6,16 +6,16 @@ from PIL import Image
 from processor_svc import resampling
 from processor_svc.geometry import Box, Size
 from processor_svc.resampling import resample
-from tests.unit.processor.pictures import photo, psnr
+from tests.unit.processor.pictures import NEEDS_SIMD, photo, psnr
 
 WHOLE: Box = (0.0, 0.0, 320.0, 240.0)
-ENGINES = pytest.mark.parametrize("has_simd", [True, False], ids=["simd", "pillow"])
+ENGINES = pytest.mark.parametrize(
+    "has_simd", [pytest.param(True, id="simd", marks=NEEDS_SIMD), pytest.param(False, id="pillow")]
+)
 
 
 @pytest.fixture
 def engine(has_simd: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if has_simd and not resampling.has_simd:
-        pytest.skip("the other engine is not made for this platform")
     monkeypatch.setattr(resampling, "has_simd", has_simd)
 
 
@@ -33,6 +33,11 @@ def lanczos(picture: Image.Image, size: Size, box: Box) -> Image.Image:
         for band in picture.split()
     ]
     return Image.merge(picture.mode, bands)
+
+
+@NEEDS_SIMD
+def test_simd_is_used_where_it_is_asked_for() -> None:
+    assert resampling.has_simd
 
 
 @ENGINES
@@ -79,7 +84,7 @@ def test_what_is_transparent_lends_no_colour_to_its_neighbours(mode: str) -> Non
     )
 
 
-@pytest.mark.skipif(not resampling.has_simd, reason="the other engine is not made for this platform")
+@NEEDS_SIMD
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
 @pytest.mark.parametrize("size", [(256, 192), (64, 48), (16, 12)])
 def test_both_engines_make_the_same_picture_but_for_rounding(
