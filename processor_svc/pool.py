@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import json
 import logging
-import os
 from collections import deque
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagemill.domain.failures import FailureCode, PermanentError, PipelineError, TransientError
 from imagemill.runtime import metrics
+from imagemill.runtime.cores import usable_cores
 from processor_svc.jobs import RenderJob, RenderResult, error_of
 from processor_svc.spawning import ChildProcess
 
@@ -101,7 +101,7 @@ class RenderPool:
 
     def __init__(self, settings: PoolSettings | None = None) -> None:
         self._settings = settings or PoolSettings()
-        self._width = self._settings.children or os.cpu_count() or 1
+        self._width = self._settings.children or usable_cores()
         self._children: list[_Child] = []
         self._waiting: deque[_Task] = deque()
         self._numbers = itertools.count(1)

@@ -108,10 +108,10 @@ AllBatches = Annotated[
 ]
 Links = Annotated[bool, Parameter(negative="", help="Give a link to each picture. Example: --links")]
 LinkHours = Annotated[
-    int,
+    int | None,
     Parameter(
         converter=_whole_number,
-        help="How long the links of --links hold, in hours, 1 to 168. Example: --link-hours 72",
+        help="How long these links hold, in hours, 1 to 168; 24 with --links alone. Example: --link-hours 72",
     ),
 ]
 Limit = Annotated[

@@ -87,7 +87,7 @@ def items(
     error: a.ErrorCodes = (),
     limit: a.Limit = 0,
     links: a.Links = False,
-    link_hours: a.LinkHours = 24,
+    link_hours: a.LinkHours = None,
     to: a.To = None,
     output: a.Output = "text",
 ) -> int:
@@ -97,9 +97,11 @@ def items(
     over the network when the mill keeps its pictures in an object store, else a
     path in the mill's own folder.
     """
-    from imagemill.cli.listing import ItemsWanted, items_command
+    from imagemill.cli.listing import USUAL_LINK_H, ItemsWanted, items_command
 
-    wanted = ItemsWanted(state, error, limit, link_hours if links else None)
+    if links and link_hours is None:
+        link_hours = USUAL_LINK_H
+    wanted = ItemsWanted(state, error, limit, link_hours)
     return int(items_command(batch, wanted, to, output == "json"))
 
 

@@ -23,6 +23,7 @@ from imagemill.v1.batch_pb2 import Batch, Item
 LONGEST_NAME = 40
 LONGEST_TEXT = 2_000
 LONGEST_LINK_H = 7 * 24
+USUAL_LINK_H = 24
 STATE_STYLES = {
     "active": "cyan",
     "paused": "yellow",

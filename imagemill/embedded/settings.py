@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from downloader_svc.settings import DownloaderSettings
 from gateway.settings import GatewaySettings
+from imagemill.runtime.cores import usable_cores
 from imagemill.settings.groups import MillSettings
 from processor_svc.pool import PoolSettings
 from processor_svc.settings import ProcessorSettings
@@ -68,4 +68,4 @@ class EmbeddedSettings:
     @property
     def _held(self) -> int:
         """Items that the workers hold at most: all downloads, and for each rendering process the next one too."""
-        return self.values.downloads + 2 * (self.values.children or os.cpu_count() or 1)
+        return self.values.downloads + 2 * (self.values.children or usable_cores())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 _TARGET = re.compile(r"(?:\[[0-9a-fA-F:.%]+\]|[^\s:/\[\]]+):(?P<port>\d{1,5})")
 _HIDDEN = "***"
@@ -74,8 +74,11 @@ def masked(url: str) -> str:
         (name, _HIDDEN if _SECRET_PARAMETER.search(name) else value)
         for name, value in parse_qsl(parts.query, keep_blank_values=True)
     ]
-    netloc = f"{user}{colon and ':' + _HIDDEN}{at}{place}"
-    return urlunsplit(parts._replace(netloc=netloc, query=urlencode(query, safe="*/:"), fragment=""))
+    # Put together here: urlunsplit() takes slashes away from a scheme that it does not know, such as sqlite:////data.
+    scheme = parts.scheme and f"{parts.scheme}:"
+    slashes = "//" if url[len(scheme) :].startswith("//") else ""
+    shown = f"{scheme}{slashes}{user}{colon and ':' + _HIDDEN}{at}{place}{parts.path}"
+    return f"{shown}?{urlencode(query, safe='*/:')}" if query else shown
 
 
 def _parts(url: str) -> SplitResult | None:

@@ -119,7 +119,7 @@ def test_whoever_asks_for_links_gets_the_pictures(house: ServicesHouse) -> None:
 
     items = [json.loads(line) for line in asks(house, "items", house.batch, "--links", "-o", "json").out.splitlines()]
     plain = asks(house, "items", house.batch, "-o", "json").out
-    shown = asks(house, "items", house.batch, "--links", "--link-hours", "1").out
+    shown = asks(house, "items", house.batch, "--link-hours", "1").out
     refused = asks(house, "items", house.batch, "--links", "--link-hours", "169")
 
     links = [render["url"] for item in items for render in item["renders"]]
