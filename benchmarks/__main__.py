@@ -13,13 +13,14 @@ import argparse
 import signal
 import sys
 from collections.abc import Callable, Collection
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import corpus, report
-from benchmarks.contest import RUNNERS, Contest, prepared, runs_folder
+from benchmarks.contest import RUNNERS, Contest, prepared
 from benchmarks.goals import judged, passes
-from benchmarks.jobs import JOBS, WrongOutput
+from benchmarks.jobs import JOBS, Job, WrongOutput
 from benchmarks.machine import facts
 from benchmarks.report import Result
 from benchmarks.runners import Runner
@@ -32,14 +33,17 @@ def main() -> int:
         corpus.ensure(choices.folder, kind)
     runners = prepared(choices.runners, choices.folder)
     results: list[Result] = []
-    with serving(choices.folder) as address:
-        for name in choices.jobs:
-            job, folder = JOBS[name], choices.folder
-            images, runs = choices.images or job.images, runs_folder(folder)
-            contest = Contest(job, images, choices.rounds, folder, runs, address)
-            found = _job(contest, runners)
-            report.append(found, folder / "results.jsonl", asdict(facts()))
-            results += found
+    with serving(choices.folder) as address, ExitStack() as stack:
+        contests = []
+        for job in (JOBS[name] for name in choices.jobs):
+            contests.append(Contest(job, choices.images or job.images, choices.folder, address, runners))
+            stack.callback(contests[-1].clear)
+        # Every job in each round: so the rounds of each see all the speeds that the machine has meanwhile.
+        for number in range(1, choices.rounds + 1):
+            for contest in contests:
+                results += _round(contest, number, choices.folder)
+    for name in choices.jobs:
+        _tell(JOBS[name], [result for result in results if result.job == name], runners[0])
     print(f"\nadded to {choices.folder / 'results.jsonl'}")
     held = _judge(results)
     if choices.publish:
@@ -72,20 +76,21 @@ def _names(known: Collection[str]) -> Callable[[str], list[str]]:
     return names
 
 
-def _job(contest: Contest, runners: list[Runner]) -> list[Result]:
-    job = contest.job
-    print(f"\njob {job.name}: {job.describes}; {contest.images} images, {contest.rounds} rounds", flush=True)
+def _round(contest: Contest, number: int, folder: Path) -> list[Result]:
+    print(f"\nround {number}, job {contest.job.name}", flush=True)
     results = []
-    try:
-        for result in contest.results(runners):
-            print(result.line(), flush=True)
-            results.append(result)
-    finally:
-        contest.clear()
-    print("\nmedian (range)\n" + report.table(results))
-    for ratios in report.against_others(results, runners[0].name):
-        print(ratios.line())
+    for result in contest.round(number):
+        print(result.line(), flush=True)
+        report.append([result], folder / "results.jsonl", asdict(facts()))
+        results.append(result)
     return results
+
+
+def _tell(job: Job, results: list[Result], first: Runner) -> None:
+    print(f"\njob {job.name}: {job.describes}; {results[0].photographs} images\n\nmedian (range)")
+    print(report.table(results))
+    for ratios in report.against_others(results, first.name):
+        print(ratios.line())
 
 
 def _judge(results: list[Result]) -> bool:

@@ -1,13 +1,11 @@
-"""Runs in alternation: whoever is measured, on one job, round after round."""
+"""Runs in alternation: whoever is measured, one after another, on one job after another, round after round."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from benchmarks import corpus
@@ -27,50 +25,46 @@ RUNNERS: dict[str, Callable[[], Runner]] = {
 
 _MEMORY = Path("/dev/shm")
 _ROOM = 4 * 2**30
-"""Bytes that must be free there: more than all rounds of a job write."""
+"""Bytes that must be free there: more than one round of a job writes."""
 
 
-def runs_folder(folder: Path) -> Path:
-    """Make a folder for what the runs of one job write: in memory where there is room, else below `folder`.
-
-    A disk's file system keeps one run's deletions for the next one: ext4 passes over every inode that was freed in the
-    last minutes when it looks for a new one, which was seen to cost 0.4 ms a picture.
-    """
-    if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM:
-        return Path(tempfile.mkdtemp(prefix="benchmarks-", dir=_MEMORY))
-    runs = folder / "runs"
-    runs.mkdir(exist_ok=True)
-    return runs
-
-
-@dataclass(frozen=True, slots=True)
 class Contest:
-    """What is run, and where its files lie."""
+    """One job, done by each of `runners` once a round."""
 
-    job: Job
-    images: int
-    rounds: int
-    folder: Path
-    """Of what is kept: originals, lists, the programs' environments."""
-    runs: Path
-    """Of what the runs write."""
-    address: str
-    """Of the picture server."""
+    def __init__(self, job: Job, images: int, folder: Path, address: str, runners: Iterable[Runner]) -> None:
+        """`folder` is where originals, lists and programs are kept; at `address` is the picture server."""
+        self.job = job
+        self._images = images
+        self._folder = folder
+        self._address = address
+        self._left = [runner for runner in runners if job.name in runner.jobs]
+        self._runs: list[Path] = []
 
-    def results(self, runners: list[Runner]) -> Iterator[Result]:
-        """Run each of `runners` once a round; each goes first in turn, for the next one finds the machine warmer."""
-        urls = self.folder / f"urls-{self.job.kind}.txt"
-        write_list(self.address, self.job.kind, self.images, urls)
-        left = [runner for runner in runners if self.job.name in runner.jobs]
-        for round_ in range(1, self.rounds + 1):
-            turn = round_ % len(left)
-            for runner in left[turn:] + left[:turn]:
-                output = self.runs / f"{time.time_ns()}-{runner.name}-{round_}"
-                try:
-                    yield self._one(runner, Run(self.job, self.images, urls, output), round_)
-                except NotInstallable as missing:
-                    print(f"  {runner.name} is left out: {missing}", flush=True)
-                    left = [each for each in left if each is not runner]
+    def round(self, number: int) -> Iterator[Result]:
+        """Run each once; each goes first in turn, for the next one finds the machine warmer."""
+        urls = self._folder / f"urls-{self.job.kind}.txt"
+        write_list(self._address, self.job.kind, self._images, urls)
+        runs = self._runs_folder()
+        turn = number % max(1, len(self._left))
+        for runner in self._left[turn:] + self._left[:turn]:
+            try:
+                yield self._one(runner, Run(self.job, self._images, urls, runs / f"{runner.name}-{number}"), number)
+            except NotInstallable as missing:
+                print(f"  {runner.name} is left out: {missing}", flush=True)
+                self._left = [each for each in self._left if each is not runner]
+        if runs.is_relative_to(_MEMORY):
+            shutil.rmtree(runs)
+
+    def _runs_folder(self) -> Path:
+        """Make a folder for what the runs of one round write: in memory where there is room.
+
+        A disk's file system keeps one run's deletions for the next one: ext4 passes over every inode that was freed in
+        the last minutes when it looks for a new one, which was seen to cost 0.4 ms a picture. There all stays until the
+        last round has been measured.
+        """
+        in_memory = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM
+        self._runs.append(Path(tempfile.mkdtemp(prefix="benchmarks-", dir=_MEMORY if in_memory else self._folder)))
+        return self._runs[-1]
 
     def _one(self, runner: Runner, run: Run, round_: int) -> Result:
         """Run `runner` once and check what it made.
@@ -80,7 +74,7 @@ class Contest:
             NotInstallable: what it needs beside itself is not there.
         """
         os.sync()  # what earlier runs wrote is not to be paid for by this one
-        log = self.folder / f"{runner.name}.log"
+        log = self._folder / f"{runner.name}.log"
         with runner.standing(run) as crew:
             usage = measure(crew.command, log=log, environment=crew.environment, standing=crew.pids)
         if usage.exit_code or usage.left_behind:
@@ -92,13 +86,14 @@ class Contest:
 
     def _quality(self, runner: Runner, run: Run) -> tuple[float, float]:
         """Return how close the pictures come to the best, and how close its formats can come at most."""
-        originals = corpus.ensure(self.folder, run.job.kind)
+        originals = corpus.ensure(self._folder, run.job.kind)
         owed = [box for box in run.job.boxes if box[1] in runner.formats]
         return psnr(runner.pictures(run), originals, owed), best_psnr(owed, originals)
 
     def clear(self) -> None:
-        """Delete what was made, which is many files: not before the last round has been measured."""
-        shutil.rmtree(self.runs, ignore_errors=True)
+        """Delete what was made and lies there still."""
+        for runs in self._runs:
+            shutil.rmtree(runs, ignore_errors=True)
 
 
 def prepared(names: list[str], folder: Path) -> list[Runner]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import corpus, report
-from benchmarks.contest import Contest, runs_folder
+from benchmarks.contest import Contest
 from benchmarks.jobs import R, WrongOutput
 from benchmarks.report import Result, ratios
 from benchmarks.runners import Floor, Mill, Plain
@@ -50,9 +50,9 @@ def main() -> int:
     corpus.ensure(choices.folder, R.kind)
     results = []
     with serving(choices.folder) as address:
-        contest = Contest(R, choices.images, choices.rounds, choices.folder, runs_folder(choices.folder), address)
+        contest = Contest(R, choices.images, choices.folder, address, [Mill(), Plain(), Floor()])
         try:
-            for result in contest.results([Mill(), Plain(), Floor()]):
+            for result in (each for number in range(choices.rounds) for each in contest.round(number + 1)):
                 print(result.line(), flush=True)
                 results.append(result)
         finally:

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 _Waiting = asyncio.Future[None]
 
@@ -19,6 +19,8 @@ class Line:
         self._per_host = per_host
         self._taken = 0
         self._of_host: Counter[str] = Counter()
+        self._waiting: dict[str, dict[str, deque[_Waiting]]] = {}
+        """Who waits, by host and then by batch."""
         self._batches: dict[str, _Batch] = {}
 
     def resize(self, total: int, per_host: int) -> None:
@@ -29,13 +31,7 @@ class Line:
     @asynccontextmanager
     async def turn(self, batch_id: str, priority: int, host: str) -> AsyncIterator[None]:
         """Hold a turn for the length of the block; the next of a host that has none free waits in no one's way."""
-        waiting: _Waiting = asyncio.get_running_loop().create_future()
-        batch = self._batches.get(batch_id)
-        if batch is None:
-            # Whoever comes late has missed nothing that would be made up for.
-            batch = self._batches[batch_id] = _Batch(min((each.served for each in self._batches.values()), default=0.0))
-        batch.priority = priority
-        batch.hosts.setdefault(host, deque()).append(waiting)
+        waiting = self._enter(batch_id, priority, host)
         self._admit()
         try:
             await waiting
@@ -50,6 +46,17 @@ class Line:
         finally:
             self._end(host)
 
+    def _enter(self, batch_id: str, priority: int, host: str) -> _Waiting:
+        batch = self._batches.get(batch_id)
+        if batch is None:
+            # Whoever comes late has missed nothing that would be made up for.
+            batch = self._batches[batch_id] = _Batch(min((each.served for each in self._batches.values()), default=0.0))
+        batch.priority = priority
+        batch.waiting += 1
+        waiting: _Waiting = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(host, {}).setdefault(batch_id, deque()).append(waiting)
+        return waiting
+
     def _end(self, host: str) -> None:
         self._taken -= 1
         self._of_host[host] -= 1
@@ -61,7 +68,7 @@ class Line:
         while self._taken < self._total and (following := self._following()) is not None:
             batch_id, host = following
             batch = self._batches[batch_id]
-            waiting = batch.hosts[host][0]
+            waiting = self._waiting[host][batch_id][0]
             self._forget(batch_id, host, waiting)
             if not waiting.done():
                 waiting.set_result(None)
@@ -71,28 +78,29 @@ class Line:
 
     def _following(self) -> tuple[str, str] | None:
         """The batch and the host whose turn it is."""
-        for batch_id, batch in sorted(self._batches.items(), key=lambda entry: entry[1].served):
-            for host in batch.hosts:
-                if self._of_host[host] < self._per_host:
-                    return batch_id, host
-        return None
+        open_hosts = [host for host in self._waiting if self._of_host[host] < self._per_host]
+        turns = ((batch_id, host) for host in open_hosts for batch_id in self._waiting[host])
+        return min(turns, key=lambda turn: self._batches[turn[0]].served, default=None)
 
     def _forget(self, batch_id: str, host: str, waiting: _Waiting) -> None:
-        batch = self._batches.get(batch_id)
-        if batch is None or waiting not in batch.hosts.get(host, ()):
+        of_host = self._waiting.get(host, {})
+        if waiting not in of_host.get(batch_id, ()):
             return
-        batch.hosts[host].remove(waiting)
-        if not batch.hosts[host]:
-            del batch.hosts[host]
-        if not batch.hosts:
+        of_host[batch_id].remove(waiting)
+        if not of_host[batch_id]:
+            del of_host[batch_id]
+        if not of_host:
+            del self._waiting[host]
+        self._batches[batch_id].waiting -= 1
+        if not self._batches[batch_id].waiting:
             del self._batches[batch_id]
 
 
 @dataclass(slots=True)
 class _Batch:
-    """The downloads of a batch that wait, by host."""
+    """A batch of which downloads wait."""
 
     served: float
     """Turns it has had, each the smaller the higher its priority is: the batch with the least is the next."""
     priority: int = 1
-    hosts: dict[str, deque[_Waiting]] = field(default_factory=dict)
+    waiting: int = 0

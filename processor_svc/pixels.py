@@ -9,12 +9,14 @@ from PIL import Image
 from imagemill.domain.colours import rgb_of
 from imagemill.domain.recipe import Format, Variant, output_format
 from processor_svc.geometry import Box, Plan, Size
-from processor_svc.resampling import resample
+from processor_svc.resampling import is_quick, resample
 from processor_svc.samples import Samples, eight_bit
 
 _GAP = 1.5
 """How much larger than the largest render a cheap reduction leaves a picture, for whatever is done to its pixels
 before they are resampled; at 1.5 the result is within 50 dB of resampling from full size."""
+_QUICKLY = 4
+"""From this factor on a reduction is worth its time even where nothing but resampling follows."""
 _WHITE = "#ffffff"
 
 TURNS = {
@@ -91,7 +93,8 @@ def prepare(layer: Layer, appearance: Appearance, need: float, *, keep_profile: 
     image, box = eight_bit(layer.image, appearance.samples), layer.box
     stored = appearance.size[::-1] if appearance.orientation in QUARTER_TURNS else appearance.size
     factor = int(layer.size[0] / (stored[0] * need) / _GAP)
-    if factor >= 2:
+    is_ready = appearance.orientation not in TURNS and not appearance.profile
+    if factor >= 2 and not (is_ready and factor < _QUICKLY and is_quick(image)):
         image = image.reduce(factor)
         box = (0.0, 0.0, box[2] / factor, box[3] / factor)
     image, box = _upright(image, box, appearance.orientation)

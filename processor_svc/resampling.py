@@ -31,13 +31,18 @@ _PILLOW = "13"
 has_simd = simd is not None and PIL.__version__.partition(".")[0] == _PILLOW
 
 
+def is_quick(image: Image.Image) -> bool:
+    """Whether the quicker engine resamples it."""
+    return has_simd and image.mode in _BYTES_PER_PIXEL
+
+
 def resample(image: Image.Image, size: Size, box: Box) -> Image.Image:
     """Bring the part `box` of a picture to a size, in pixels; transparency weighs the colours.
 
     Raises `MemoryError`.
     """
     image, box = _within_a_step(image, size, box)
-    if has_simd and image.mode in _BYTES_PER_PIXEL:
+    if is_quick(image):
         return _resampled_by_simd(image, size, box)
     return image.resize(size, Image.Resampling.LANCZOS, box=box)
 

@@ -22,6 +22,10 @@ from storage_svc.batch_reader import BatchReader, Round, read_page
 
 HEARTBEAT_S = 10.0
 """The longest silence, in seconds."""
+PACE_PER_BATCH_S = 0.01
+"""What each batch that was told of adds to the time until all that have changed since are told of again, in seconds: a
+hundred small ones side by side would else cost more to tell of than to do."""
+LONGEST_PACE_S = 5.0
 LATE_END_S = 60.0
 """How much later than a newer end a batch's own may be seen, in seconds: clocks differ, and so do transactions."""
 
@@ -83,6 +87,7 @@ class Watches:
             while True:
                 found = await self._batches_to_tell(client_id, last_end)
                 last_end = max([last_end, *(batch.finished_at or 0.0 for batch in found)])
+                changed = 0
                 # One that has ended is at work again when its failed items are tried again.
                 for batch in (each for each in found if each.revision > ended.get(each.id, -1)):
                     kind = api.BatchUpdate.KIND_CHANGE if batch.id in told else api.BatchUpdate.KIND_SNAPSHOT
@@ -92,13 +97,14 @@ class Watches:
                         told.add(batch.id)
                         cursors[batch.id] = batch.revision
                         last_told = self._clock()
+                        changed += not batch.state.is_final
                     if batch.state.is_final:
                         ended[batch.id] = batch.revision
                         yield self._end(batch)
                 if self._clock() - last_told >= HEARTBEAT_S:
                     yield api.BatchUpdate(kind=api.BatchUpdate.KIND_HEARTBEAT)
                     last_told = self._clock()
-                await self._next_round(hints, None)
+                await self._next_round(hints, min(PACE_PER_BATCH_S * changed, LONGEST_PACE_S))
 
     async def _batches_to_tell(self, client_id: str, last_end: float) -> list[Batch]:
         """All batches at first; once there was an end, those at work and those that ended around it or later."""
@@ -134,11 +140,10 @@ class Watches:
         meter.record(self._clock(), batch.counts.final)
         return meter.per_second()
 
-    async def _next_round(self, hints: Subscription, batch_id: str | None) -> None:
-        """Wait for a hint of this batch (of any, when None) or for the poll, and at least for the pace."""
+    async def _next_round(self, hints: Subscription, pace_s: float) -> None:
+        """Wait for a hint of any batch or for the poll, and at least for the pace."""
         told = self._clock()
         while (left := told + batch_reader.POLL_S - self._clock()) > 0:
-            announced = await hints.wait(left)
-            if batch_id in announced or (announced and batch_id is None):
+            if await hints.wait(left):
                 break
-        await asyncio.sleep(max(told + batch_reader.PACE_S - self._clock(), 0.0))
+        await asyncio.sleep(max(told + max(batch_reader.PACE_S, pace_s) - self._clock(), 0.0))
