@@ -6,11 +6,15 @@ import contextlib
 import os
 import platform
 import re
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from tests.support import postgres_node, rabbitmq_node
 
 _HERE = Path(__file__).parent
 _LIBRARIES = ("imagemill", "pillow", "cykooz-resizer", "aiohttp", "grpcio", "aio-pika", "asyncpg")
@@ -39,7 +43,7 @@ def facts() -> Facts:
         memory_gb=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
         system=f"{platform.system()} {platform.release().partition('-')[0]}",
         python=platform.python_version(),
-        versions=dict(_installed()) | {name: _locked(name) for name in _PEERS},
+        versions=dict(_installed()) | {name: _locked(name) for name in _PEERS} | _servers(),
     )
 
 
@@ -47,6 +51,23 @@ def _installed() -> Iterator[tuple[str, str]]:
     for name in _LIBRARIES:
         with contextlib.suppress(PackageNotFoundError):  # some are not made for every platform
             yield name, version(name)
+
+
+@cache
+def _servers() -> dict[str, str]:
+    """Versions of the servers that take part, as far as they are there; each is asked once, for that takes a second."""
+    programs = (
+        ("RabbitMQ", rabbitmq_node.program_path, "rabbitmqctl", "version"),
+        ("PostgreSQL", postgres_node.program_path, "postgres", "--version"),
+        ("Redis", str, "redis-server", "--version"),
+    )
+    found = {}
+    for name, path_of, program, word in programs:
+        with contextlib.suppress(postgres_node.ServerMissing, rabbitmq_node.ServerMissing, OSError):
+            said = subprocess.run([path_of(program), word], capture_output=True, text=True, check=False).stdout
+            if number := re.search(r"\d+(\.\d+)+", said):
+                found[name] = number[0]
+    return found
 
 
 def _processor() -> str:

@@ -46,7 +46,7 @@ class RabbitNode:
         self._port, self._dist_port, self._mapper_port = _free_ports(3)
         self._environment = self._prepared()
         self._mapper = subprocess.Popen(
-            [_program("epmd"), "-address", "127.0.0.1", "-port", str(self._mapper_port)],
+            [program_path("epmd"), "-address", "127.0.0.1", "-port", str(self._mapper_port)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -70,7 +70,7 @@ class RabbitNode:
     def start(self) -> None:
         """Start it, or start it again with the data it has."""
         assignments = [f"{name}={value}" for name, value in self._environment.items()]
-        program = Program(["env", *assignments, _program("rabbitmq-server")], self._folder)
+        program = Program(["env", *assignments, program_path("rabbitmq-server")], self._folder)
         self._program = program
         program.wait_until(self._takes_connections, START_S)
 
@@ -98,7 +98,7 @@ class RabbitNode:
     def control(self, *arguments: str) -> str:
         """Run `rabbitmqctl`; returns what it prints. Takes about a second."""
         done = subprocess.run(
-            [_program("rabbitmqctl"), "--quiet", *arguments],
+            [program_path("rabbitmqctl"), "--quiet", *arguments],
             env={**os.environ, **self._environment},
             capture_output=True,
             text=True,
@@ -151,7 +151,8 @@ class RabbitNode:
             return False
 
 
-def _program(name: str) -> str:
+def program_path(name: str) -> str:
+    """Debian keeps the server's own programs out of the PATH."""
     path = os.pathsep.join((*_PLACES, os.environ.get("PATH", "")))
     found = shutil.which(name, path=path)
     if found is None:

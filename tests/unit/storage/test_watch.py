@@ -17,6 +17,7 @@ from imagemill.adapters.sql.sqlite import SqliteRecords
 from imagemill.domain.batches import Batch as DomainBatch
 from imagemill.domain.batches import BatchState
 from imagemill.domain.items import State
+from imagemill.ports.changes import Subscription
 from imagemill.runtime.calls import CallError
 from imagemill.v1 import batch_service_pb2 as api
 from imagemill.v1.batch_pb2 import Batch, Item
@@ -277,6 +278,37 @@ async def test_following_all_batches_goes_on_behind_the_revisions_that_are_known
 
     async with asyncio.timeout(PATIENCE_S):
         assert [item.index for item in (await anext(updates)).items] == [1]
+
+
+async def test_the_more_batches_there_is_something_to_tell_of_the_longer_until_the_next_time(
+    records: SqliteRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        await put_batch(records, new_batch(name), new_items([0]))
+    await put_batch(records, new_batch("ended", BatchState.COMPLETED), [])
+    changes, paces = LocalChanges(), list[float]()
+
+    async def next_round(watches: Watches, hints: Subscription, pace_s: float) -> None:
+        paces.append(pace_s)
+        await hints.wait(PATIENCE_S)
+
+    monkeypatch.setattr(Watches, "_next_round", next_round)
+    reader = Reader(Watches(records, changes).all_of("", {}, api.WATCH_VIEW_PROGRESS))
+    for _ in range(5):
+        await reader.next_of_many()
+
+    async def follow(state: BatchState, now: float) -> None:
+        coming = asyncio.create_task(reader.next_of_many())
+        await set_state(records, "b", state, now)
+        changes.announce(["b"])
+        assert (await coming).batch.name == "batches/b"
+
+    await follow(BatchState.PAUSED, 1.0)
+    await follow(BatchState.ACTIVE, 2.0)
+    monkeypatch.setattr(watch, "LONGEST_PACE_S", 0.0)
+    await follow(BatchState.PAUSED, 3.0)
+
+    assert paces == [pytest.approx(3 * watch.PACE_PER_BATCH_S), pytest.approx(watch.PACE_PER_BATCH_S), 0.0]
 
 
 class CountingView(SqliteRecords):
