@@ -11,15 +11,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import re
 import signal
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
-from dataclasses import asdict, dataclass, fields
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, contextmanager
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import psutil
@@ -37,7 +38,7 @@ from imagemill.v1 import batch_service_pb2 as api
 from tests.support.cluster import IMAGEMILL
 from tests.support.processes import Program
 
-_ASKED = 15
+_ASKED = 40
 """How often a quick answer is asked for."""
 _BATCHES = 100
 _LONGEST_UNREST_S = 300.0
@@ -109,7 +110,18 @@ def _told(describes: str, value: float, most: float) -> str:
     return f"{describes}: {value:.2f}, at most {most:g}: {'met' if value <= most else 'MISSED'}"
 
 
-async def grow(address: str, count: int, batches: int, folder: Path, rows: RowTimes) -> Growth:
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a mill has done and left."""
+
+    growth: Growth
+    """Without what is asked for by turns."""
+    batch: str
+    """The name of a batch that it did."""
+    folder: Path
+
+
+async def grow(address: str, count: int, batches: int, folder: Path, rows: RowTimes) -> Done:
     """Have a new mill do `count` tiny pictures in so many batches."""
     with _standing_mill(folder) as (program, target):
         first = psutil.Process(program.pid)
@@ -126,13 +138,11 @@ async def grow(address: str, count: int, batches: int, folder: Path, rows: RowTi
             # Manifest and report are written when the last watcher knows of the end already.
             cpu_at_rest({"mill": program.pid}, _LONGEST_UNREST_S)
             after = _cpu(first)
-            list_ms = await _median_ms(lambda: client.item_pages(names[0], page_size=100))
-            watch_ms = await _median_ms(lambda: client.watch(names[0], view="items"))
         sampler.stop()
         # A mill that has ended has brought everything into the one file.
         program.send(signal.SIGTERM)
         program.ended()
-        return Growth(
+        growth = Growth(
             items=count,
             batches=batches,
             intake_s=intake_s,
@@ -142,11 +152,12 @@ async def grow(address: str, count: int, batches: int, folder: Path, rows: RowTi
             items_a_second=count / took_s,
             peak_mb=sampler.peak_pss_bytes / 1e6,
             row_bytes=_database_bytes(folder) / count,
-            list_ms=list_ms,
-            watch_ms=watch_ms,
+            list_ms=math.nan,
+            watch_ms=math.nan,
             claim_ms=rows.claim_ms,
             fold_ms=rows.fold_ms,
         )
+        return Done(growth, names[0], folder)
 
 
 @contextmanager
@@ -187,15 +198,29 @@ async def _all_succeeded(client: MillClient, items: Mapping[str, int]) -> None:
                 return
 
 
-async def _median_ms(stream: Callable[[], AsyncGenerator[object, None]]) -> float:
+async def answered(done: Sequence[Done]) -> list[Growth]:
+    """Ask the mills again, side by side and by turns, for what takes milliseconds: meanwhile the machine may change."""
+    first_pages, first_messages = ([list[float]() for _ in done] for _ in range(2))
+    async with AsyncExitStack() as stack:
+        mills = [stack.enter_context(_standing_mill(each.folder)) for each in done]
+        clients = [await stack.enter_async_context(MillClient(target)) for _, target in mills]
+        cpu_at_rest({target: program.pid for program, target in mills}, _LONGEST_UNREST_S)
+        for _ in range(_ASKED):
+            for number, (client, each) in enumerate(zip(clients, done, strict=True)):
+                first_pages[number].append(await _first_ms(client.item_pages(each.batch, page_size=100)))
+                first_messages[number].append(await _first_ms(client.watch(each.batch, view="items")))
+    return [
+        replace(each.growth, list_ms=statistics.median(pages), watch_ms=statistics.median(messages))
+        for each, pages, messages in zip(done, first_pages, first_messages, strict=True)
+    ]
+
+
+async def _first_ms(stream: AsyncGenerator[object, None]) -> float:
     """Return how long the first answer of a stream takes."""
-    times = []
-    for _ in range(_ASKED):
-        started = time.perf_counter()
-        async with aclosing(stream()) as answers:
-            await anext(answers)
-            times.append(1000 * (time.perf_counter() - started))
-    return statistics.median(times)
+    started = time.perf_counter()
+    async with aclosing(stream) as answers:
+        await anext(answers)
+        return 1000 * (time.perf_counter() - started)
 
 
 def _cpu(first: psutil.Process) -> tuple[float, float]:
@@ -212,14 +237,18 @@ def _database_bytes(folder: Path) -> int:
 def main() -> int:
     choices = _parser().parse_args()
     corpus.ensure(choices.folder, "tiny")
-    measured = []
-    with serving(choices.folder) as address:
-        for count in choices.counts:
-            measured.append(_measured(address, count, 1))
-            _print(measured[-1])
-        if choices.together:
-            measured.append(_measured(address, choices.together, _BATCHES))
-            _print(measured[-1])
+    sizes = [(count, 1) for count in choices.counts]
+    sizes += [(choices.together, _BATCHES)] if choices.together else []
+    done = []
+    # All are kept until the end, when their mills are asked by turns.
+    with serving(choices.folder) as address, tempfile.TemporaryDirectory(prefix="growth-") as folder:
+        for items, batches in sizes:
+            done.append(_done(address, items, batches, Path(folder) / f"{items}-in-{batches}"))
+            _print(done[-1].growth)
+        measured = asyncio.run(answered(done))
+    for growth in measured:
+        print(f"{growth.items:,} items in {growth.batches} batches")
+        print(f"  first page {growth.list_ms:.1f} ms, first message of a watch {growth.watch_ms:.1f} ms")
     kept = choices.folder / "growth.jsonl"
     with kept.open("a", encoding="utf-8") as file:
         file.writelines(json.dumps({**asdict(facts()), **asdict(growth)}) + "\n" for growth in measured)
@@ -232,16 +261,17 @@ def main() -> int:
     return 0
 
 
-def _measured(address: str, count: int, batches: int) -> Growth:
-    with tempfile.TemporaryDirectory(prefix="growth-") as folder:
-        rows = asyncio.run(row_times(count, Path(folder) / "rows.db"))
-        return asyncio.run(grow(address, count, batches, Path(folder) / "data", rows))
+def _done(address: str, count: int, batches: int, folder: Path) -> Done:
+    folder.mkdir()
+    rows = asyncio.run(row_times(count, folder / "rows.db"))
+    return asyncio.run(grow(address, count, batches, folder / "data", rows))
 
 
 def _print(growth: Growth) -> None:
     print(f"{growth.items:,} items in {growth.batches} batches")
     for each in fields(growth)[2:]:
-        print(f"  {each.name:<15} {getattr(growth, each.name):10.3f}", flush=True)
+        if not math.isnan(figure := getattr(growth, each.name)):
+            print(f"  {each.name:<15} {figure:10.3f}", flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
