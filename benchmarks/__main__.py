@@ -43,7 +43,9 @@ def main() -> int:
             for contest in contests:
                 results += _round(contest, number, choices.folder)
     for name in choices.jobs:
-        _tell(JOBS[name], [result for result in results if result.job == name], runners[0])
+        # A job may be beyond everybody who was chosen.
+        if own := [result for result in results if result.job == name]:
+            _tell(JOBS[name], own, runners[0])
     print(f"\nadded to {choices.folder / 'results.jsonl'}")
     held = _judge(results)
     if choices.publish:

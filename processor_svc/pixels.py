@@ -15,8 +15,9 @@ from processor_svc.samples import Samples, eight_bit
 _GAP = 1.5
 """How much larger than the largest render a cheap reduction leaves a picture, for whatever is done to its pixels
 before they are resampled; at 1.5 the result is within 50 dB of resampling from full size."""
-_QUICKLY = 4
-"""From this factor on a reduction is worth its time even where nothing but resampling follows."""
+_WORTH_IT, _LARGE = 4, 25_000_000
+"""From this factor, and above so many pixels, a transparent picture is worth reducing even if nothing but resampling
+follows. Below, reducing it takes longer than all that the quicker engine then does; opaque ones are helped by it."""
 _WHITE = "#ffffff"
 
 TURNS = {
@@ -93,8 +94,7 @@ def prepare(layer: Layer, appearance: Appearance, need: float, *, keep_profile: 
     image, box = eight_bit(layer.image, appearance.samples), layer.box
     stored = appearance.size[::-1] if appearance.orientation in QUARTER_TURNS else appearance.size
     factor = int(layer.size[0] / (stored[0] * need) / _GAP)
-    is_ready = appearance.orientation not in TURNS and not appearance.profile
-    if factor >= 2 and not (is_ready and factor < _QUICKLY and is_quick(image)):
+    if factor >= 2 and not (factor < _WORTH_IT and _is_quicker_whole(image, appearance)):
         image = image.reduce(factor)
         box = (0.0, 0.0, box[2] / factor, box[3] / factor)
     image, box = _upright(image, box, appearance.orientation)
@@ -148,6 +148,11 @@ def _upright(image: Image.Image, box: Box, orientation: int) -> tuple[Image.Imag
     left = turned.width - width if orientation in _STARTS_AT_RIGHT else 0.0
     top = turned.height - height if orientation in _STARTS_AT_BOTTOM else 0.0
     return turned, (left, top, left + width, top + height)
+
+
+def _is_quicker_whole(image: Image.Image, appearance: Appearance) -> bool:
+    is_ready = appearance.orientation not in TURNS and not appearance.profile
+    return is_ready and image.mode == "RGBA" and image.width * image.height <= _LARGE and is_quick(image)
 
 
 def _coloured(image: Image.Image, profile: bytes | None, keep: bool) -> tuple[Image.Image, bytes | None, str]:

@@ -17,7 +17,6 @@ from imagemill.adapters.sql.sqlite import SqliteRecords
 from imagemill.domain.batches import Batch as DomainBatch
 from imagemill.domain.batches import BatchState
 from imagemill.domain.items import State
-from imagemill.ports.changes import Subscription
 from imagemill.runtime.calls import CallError
 from imagemill.v1 import batch_service_pb2 as api
 from imagemill.v1.batch_pb2 import Batch, Item
@@ -288,12 +287,12 @@ async def test_the_more_batches_there_is_something_to_tell_of_the_longer_until_t
     await put_batch(records, new_batch("ended", BatchState.COMPLETED), [])
     changes, paces = LocalChanges(), list[float]()
 
-    async def next_round(watches: Watches, hints: Subscription, pace_s: float) -> None:
-        paces.append(pace_s)
-        await hints.wait(PATIENCE_S)
+    async def sleep(delay_s: float) -> None:
+        paces.append(delay_s)
 
-    monkeypatch.setattr(Watches, "_next_round", next_round)
-    reader = Reader(Watches(records, changes).all_of("", {}, api.WATCH_VIEW_PROGRESS))
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    # Its clock stands still: every pace is still to be waited for.
+    reader = Reader(Watches(records, changes, lambda: 0.0).all_of("", {}, api.WATCH_VIEW_PROGRESS))
     for _ in range(5):
         await reader.next_of_many()
 
