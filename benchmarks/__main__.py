@@ -1,6 +1,6 @@
 """Speed of the mill and of others on the same jobs: one local server, the same pictures, in alternation.
 
-    python -m benchmarks                                  everything; the better part of an hour
+    python -m benchmarks                                  everything, for docs/explanation/performance.md; 50 minutes
     python -m benchmarks --jobs R --rounds 3 --runners mill,mill-services,img2dataset
     python -m benchmarks --gate                           fail where the mill is not as fast as it owes to be
 
@@ -18,20 +18,27 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import corpus, report
+from benchmarks.agreement import agreement
 from benchmarks.contest import RUNNERS, Contest, prepared
 from benchmarks.goals import judged, passes
 from benchmarks.jobs import JOBS, Job, WrongOutput
 from benchmarks.machine import facts
+from benchmarks.publish import RUNS, publish_contest
 from benchmarks.report import Result
 from benchmarks.runners import Runner
 from benchmarks.server import serving
 
+_ROUNDS = 5
+
 
 def main() -> int:
     choices = _parser().parse_args()
+    here = facts()
+    published = report.load(RUNS) if RUNS.exists() and not choices.images else []
     for kind in {JOBS[name].kind for name in choices.jobs}:
         corpus.ensure(choices.folder, kind)
     runners = prepared(choices.runners, choices.folder)
+    left_out = set(choices.runners) - {runner.name for runner in runners}
     results: list[Result] = []
     with serving(choices.folder) as address, ExitStack() as stack:
         contests = []
@@ -48,22 +55,27 @@ def main() -> int:
             _tell(JOBS[name], own, runners[0])
     print(f"\nadded to {choices.folder / 'results.jsonl'}")
     held = _judge(results)
-    if choices.publish:
-        from benchmarks.publish import publish_contest
-
-        publish_contest(results, facts())
+    if published:
+        print("\n".join(agreement(results, published)))
+    if _is_whole(choices):
+        publish_contest(results, here, left_out.union(*(contest.left_out for contest in contests)))
     return 0 if held or not choices.gate else 1
+
+
+def _is_whole(choices: argparse.Namespace) -> bool:
+    """Tell whether nothing was left out, so that the figures may stand in the documentation."""
+    everything = set(choices.jobs) == set(JOBS) and set(choices.runners) == set(RUNNERS)
+    return everything and not choices.images and choices.rounds >= _ROUNDS
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", "--job", type=_names(JOBS), default=list(JOBS), help=f"some of {','.join(JOBS)}")
     parser.add_argument("--images", type=int, help="how many a run (enough for each job)")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=_ROUNDS)
     runners = f"some of {','.join(RUNNERS)}; ratios are of the first against the others"
     parser.add_argument("--runners", type=_names(RUNNERS), default=list(RUNNERS), help=runners)
     parser.add_argument("--gate", action="store_true", help="end with 1 where the mill misses a ratio it owes")
-    parser.add_argument("--publish", action="store_true", help="write the figures into docs/explanation/performance.md")
     parser.add_argument("--folder", type=Path, default=Path(".bench"), help="where everything is kept (%(default)s)")
     return parser
 
@@ -97,8 +109,8 @@ def _tell(job: Job, results: list[Result], first: Runner) -> None:
 
 def _judge(results: list[Result]) -> bool:
     judgements = [found for name in JOBS for found in judged([result for result in results if result.job == name])]
-    for goal, value in judgements:
-        print(goal.line(value))
+    for goal, values in judgements:
+        print(goal.line(values))
     return passes(judgements)
 
 

@@ -15,13 +15,13 @@ from benchmarks.measure import measure
 from benchmarks.peers import CeleryOnRedis, Img2dataset, Scrapy
 from benchmarks.quality import best_psnr, psnr
 from benchmarks.report import Result
-from benchmarks.runners import Floor, Mill, Plain, Run, Runner
+from benchmarks.runners import Floor, Mill, MillKeepingOriginals, Plain, Run, Runner
 from benchmarks.services import MillServices
 
 RUNNERS: dict[str, Callable[[], Runner]] = {
-    kind.name: kind for kind in (Mill, MillServices, Img2dataset, Scrapy, CeleryOnRedis, Plain, Floor)
+    kind.name: kind
+    for kind in (Mill, MillKeepingOriginals, MillServices, Img2dataset, Scrapy, CeleryOnRedis, Plain, Floor)
 }
-
 
 _MEMORY = Path("/dev/shm")
 _ROOM = 4 * 2**30
@@ -39,6 +39,8 @@ class Contest:
         self._address = address
         self._left = [runner for runner in runners if job.name in runner.jobs]
         self._runs: list[Path] = []
+        self.left_out: set[str] = set()
+        """Who could not be run here."""
 
     def round(self, number: int) -> Iterator[Result]:
         """Run each once; each goes first in turn, for the next one finds the machine warmer."""
@@ -51,6 +53,7 @@ class Contest:
                 yield self._one(runner, Run(self.job, self._images, urls, runs / f"{runner.name}-{number}"), number)
             except NotInstallable as missing:
                 print(f"  {runner.name} is left out: {missing}", flush=True)
+                self.left_out.add(runner.name)
                 self._left = [each for each in self._left if each is not runner]
         if runs.is_relative_to(_MEMORY):
             shutil.rmtree(runs)
@@ -85,7 +88,7 @@ class Contest:
         return Result(runner.name, run.job.name, round_, run.photographs, output, usage, *quality)
 
     def _quality(self, runner: Runner, run: Run) -> tuple[float, float]:
-        """Return how close the pictures come to the best, and how close its formats can come at most."""
+        """Return how close the pictures come to a full decode by Lanczos, and how close that itself stays encoded."""
         originals = corpus.ensure(self._folder, run.job.kind)
         owed = [box for box in run.job.boxes if box[1] in runner.formats]
         return psnr(runner.pictures(run), originals, owed), best_psnr(owed, originals)

@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.support import postgres_node, rabbitmq_node
 
 _HERE = Path(__file__).parent
-_LIBRARIES = ("imagemill", "pillow", "cykooz-resizer", "aiohttp", "grpcio", "aio-pika", "asyncpg")
+_LIBRARIES = ("pillow", "cykooz-resizer", "aiohttp", "grpcio", "aio-pika", "asyncpg")
 _PEERS = ("img2dataset", "scrapy", "celery")
 
 
@@ -43,8 +43,23 @@ def facts() -> Facts:
         memory_gb=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
         system=f"{platform.system()} {platform.release().partition('-')[0]}",
         python=platform.python_version(),
-        versions=dict(_installed()) | {name: _locked(name) for name in _PEERS} | _servers(),
+        versions=_ours() | dict(_installed()) | {name: _locked(name) for name in _PEERS} | _servers(),
     )
+
+
+def _ours() -> dict[str, str]:
+    """The mill's version, with the commit where this is a clone."""
+    try:
+        commit = _git("describe", "--always")
+        # What the benchmarks write themselves is no change.
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(exclude,top)docs/explanation")
+    except (OSError, subprocess.CalledProcessError):
+        return {"imagemill": version("imagemill")}
+    return {"imagemill": f"{version('imagemill')} ({commit}{', changed' if changed else ''})"}
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=_HERE, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _installed() -> Iterator[tuple[str, str]]:

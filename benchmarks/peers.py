@@ -53,6 +53,7 @@ class Img2dataset(Runner):
             "resize_only_if_bigger": True,
             "encode_format": "jpg",
             "encode_quality": 85,
+            "extract_exif": False,
             "enable_wandb": False,
         }
         return [str(self._program), *(f"--{name}={value}" for name, value in options.items())]

@@ -5,28 +5,32 @@ from __future__ import annotations
 import re
 import statistics
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
 
 from benchmarks.goals import judged
-from benchmarks.growth import FLAT_FROM, LABELS, Growth
+from benchmarks.growth import FLAT_FROM, LABELS, SHOWN_ONLY, Growth
 from benchmarks.growth import judged as judged_growth
 from benchmarks.jobs import JOBS
 from benchmarks.machine import Facts
-from benchmarks.report import Result, against_others, of, rows, runners_of
+from benchmarks.report import Result, against_others, append, first_of, of, rows, runners_of
 
 PAGE = Path(__file__).parent.parent / "docs" / "explanation" / "performance.md"
+RUNS = PAGE.with_name("performance-runs.jsonl")
+"""Each run that the page's tables were made of."""
 _OURS, _THEIRS, _FLOOR = "#1f6feb", "#9aa4b2", "#57606a"
 
 # Text stays text, and the same figures give the same file.
 matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "imagemill", "font.size": 9})
 
 
-def publish_contest(results: list[Result], facts: Facts, page: Path = PAGE) -> None:
-    """Write what a contest has shown, job by job."""
+def publish_contest(results: list[Result], facts: Facts, left_out: Iterable[str] = (), page: Path = PAGE) -> None:
+    """Write what a contest has shown, job by job, and keep its runs beside the page."""
     parts = [_machine(facts)]
+    parts += [f"{name} could not be had on this machine and is left out." for name in sorted(left_out)]
     for name in dict.fromkeys(result.job for result in results):
         own = [result for result in results if result.job == name]
         rounds = len({result.round for result in own})
@@ -36,9 +40,12 @@ def publish_contest(results: list[Result], facts: Facts, page: Path = PAGE) -> N
             f"### Job {name}\n\n{JOBS[name].describes}; {own[0].photographs:,} pictures, median and range of {rounds} "
             f"rounds.\n\n![Images a second and CPU per image of each program]({plot})\n\n" + markdown(rows(own))
         )
-        parts.append("\n".join(f"- {line.line()}" for line in against_others(own, own_first(own))))
-        parts.append("\n".join(f"- {goal.line(value)}" for goal, value in judged(own)))
+        parts.append("\n".join(f"- {line.line()}" for line in against_others(own, first_of(own))))
+        parts.append("\n".join(f"- {goal.line(values)}" for goal, values in judged(own)))
     write_block("contest", "\n\n".join(part for part in parts if part), page)
+    runs = page.with_name(RUNS.name)
+    runs.unlink(missing_ok=True)
+    append(results, runs, asdict(facts))
 
 
 def publish_growth(measured: list[Growth], facts: Facts, page: Path = PAGE) -> None:
@@ -46,7 +53,8 @@ def publish_growth(measured: list[Growth], facts: Facts, page: Path = PAGE) -> N
     alone = [growth for growth in measured if growth.batches == 1]
     counts = [growth.items for growth in alone]
     plot = page.with_name("performance-growth.svg")
-    _lines(counts, [(label, [getattr(growth, name) for growth in alone]) for name, label in LABELS.items()], plot)
+    shown = [(name, label) for name, label in LABELS.items() if name not in SHOWN_ONLY]
+    _lines(counts, [(label, [getattr(growth, name) for growth in alone]) for name, label in shown], plot)
     head = ("", *(_column(growth) for growth in measured))
     whole = ("intake as a whole, s", *(f"{growth.intake_s:.1f}" for growth in measured))
     figures = [(label, *(f"{getattr(growth, name):.3g}" for growth in measured)) for name, label in LABELS.items()]
@@ -62,12 +70,6 @@ def publish_startup(cells: Sequence[Sequence[str]], facts: Facts, page: Path = P
 
 def _column(growth: Growth) -> str:
     return f"{growth.items:,} items" + (f" in {growth.batches} batches" if growth.batches > 1 else "")
-
-
-def own_first(results: list[Result]) -> str:
-    """Return whom the others are compared with: the mill where it was measured."""
-    runners = runners_of(results)
-    return "mill" if "mill" in runners else runners[0]
 
 
 def write_block(name: str, text: str, page: Path = PAGE) -> None:

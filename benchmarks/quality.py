@@ -1,4 +1,4 @@
-"""How close pictures come to the best that can be made: PSNR against a full decode resampled by Lanczos."""
+"""How close pictures come to a full decode resampled by Lanczos, by PSNR."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def psnr(pictures: Iterable[Path], originals: list[Path], boxes: Iterable[tuple[
 
 
 def best_psnr(boxes: Iterable[tuple[int, str]], originals: list[Path]) -> float:
-    """Return what the encoders alone leave of it: the PSNR of the best pictures, encoded as they are to be."""
+    """Return what the encoders alone leave of it: the PSNR of a full decode by Lanczos, encoded as the mill does it."""
     return statistics.mean(
         statistics.mean(_encoded_psnr(original, side, format_) for original in originals[:_ORIGINALS])
         for side, format_ in boxes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from benchmarks.jobs import Output
@@ -23,9 +23,9 @@ class Result:
     output: Output
     usage: Usage
     psnr: float | None = None
-    """In decibels, where the pictures were compared with the best that can be made."""
+    """In decibels, where the pictures were compared with a full decode resampled by Lanczos."""
     best_psnr: float | None = None
-    """That of a full decode with Lanczos, encoded in the same formats: the encoder's own loss."""
+    """That of a full decode with Lanczos, encoded in the same formats with the mill's settings."""
 
     @property
     def rate(self) -> float:
@@ -43,8 +43,13 @@ class Result:
         return self.output.size_bytes / 1e3 / self.photographs
 
     @property
+    def pictures(self) -> int:
+        """How many pictures were made of one photograph."""
+        return self.output.pictures // self.photographs
+
+    @property
     def loss_db(self) -> float | None:
-        """How far its pictures stay below the best that its formats can hold, in decibels."""
+        """How far its pictures stay below that, in decibels."""
         return None if self.psnr is None or self.best_psnr is None else self.best_psnr - self.psnr
 
     @property
@@ -53,7 +58,7 @@ class Result:
 
     def line(self) -> str:
         parts = [
-            f"  round {self.round}  {self.runner:<13} {self.rate:7.1f} images/s  {self.cpu_ms:6.2f} ms CPU/image",
+            f"  round {self.round}  {self.runner:<14} {self.rate:7.1f} images/s  {self.cpu_ms:6.2f} ms CPU/image",
             f"{self.peak_mb:5.0f} MB  {self.output.pictures} pictures checked",
         ]
         if self.psnr is not None:
@@ -74,20 +79,34 @@ def append(results: Iterable[Result], path: Path, facts: dict[str, object]) -> N
             file.write(json.dumps({**facts, **asdict(result), **figures}) + "\n")
 
 
+def load(path: Path) -> list[Result]:
+    """Read what `append` wrote."""
+    results = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        kept = json.loads(line)
+        known = {field.name: kept[field.name] for field in fields(Result)}
+        results.append(Result(**{**known, "output": Output(**kept["output"]), "usage": Usage(**kept["usage"])}))
+    return results
+
+
 def rows(results: list[Result]) -> list[tuple[str, ...]]:
     """Return medians and ranges by runner, below a row of headings."""
-    found: list[tuple[str, ...]] = [("", "images/s", "ms CPU per image", "peak MB (PSS)", "PSNR, dB", "output, KB")]
+    found: list[tuple[str, ...]] = [
+        ("", "images/s", "ms CPU per image", "peak MB (PSS)", "pictures of each", "KB", "PSNR, dB", "below Lanczos, dB")
+    ]
     for runner in runners_of(results):
         own = of(results, runner)
-        quality = median(result.psnr for result in own)
+        quality, loss = median(result.psnr for result in own), median(result.loss_db for result in own)
         found.append(
             (
                 runner,
                 spread([result.rate for result in own], 1),
                 spread([result.cpu_ms for result in own], 2),
                 spread([result.peak_mb for result in own], 0),
-                "" if quality is None else f"{quality:.1f}",
+                str(own[0].pictures),
                 f"{median(result.output_kb for result in own):.1f}",
+                "" if quality is None else f"{quality:.1f}",
+                "" if loss is None else f"{loss:.2f}",
             )
         )
     return found
@@ -120,7 +139,7 @@ class Ratios:
         return statistics.median(self.cpu)
 
     def line(self) -> str:
-        return f"{self.first} : {self.second:<13} rate x {spread(self.rate, 2)}   CPU x {spread(self.cpu, 2)}"
+        return f"{self.first} : {self.second:<14} rate x {spread(self.rate, 2)}   CPU x {spread(self.cpu, 2)}"
 
 
 def ratios(results: list[Result], first: str, second: str) -> Ratios | None:
@@ -136,8 +155,9 @@ def ratios(results: list[Result], first: str, second: str) -> Ratios | None:
 
 
 def against_others(results: list[Result], first: str) -> list[Ratios]:
-    """Return `first` against each other runner."""
-    others = (second for second in runners_of(results) if second != first)
+    """Return `first` against each other runner that makes as many pictures."""
+    made = {result.runner: result.pictures for result in results}
+    others = (second for second in runners_of(results) if second != first and made[second] == made[first])
     return [found for second in others if (found := ratios(results, first, second))]
 
 
@@ -149,6 +169,12 @@ def of(results: list[Result], runner: str) -> list[Result]:
 def runners_of(results: list[Result]) -> list[str]:
     """Return who was measured."""
     return list(dict.fromkeys(result.runner for result in results))
+
+
+def first_of(results: list[Result]) -> str:
+    """Return whom the others are compared with: the mill where it was measured."""
+    runners = runners_of(results)
+    return "mill" if "mill" in runners else runners[0]
 
 
 def median(values: Iterable[float | None]) -> float | None:

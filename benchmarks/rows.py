@@ -1,14 +1,14 @@
-"""How long a claim and a fold take on a store that holds a batch of a certain size."""
+"""How long a claim and a fold take on a store that holds so many items, half of them done."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Awaitable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagemill.domain.items import State
+from imagemill.domain.items import ItemEvent, State
 from imagemill.ports.records import Claim, Records
 from imagemill.wiring.records import open_records
 from storage_svc.claims import ClaimLimits, claim_items
@@ -30,48 +30,48 @@ class RowTimes:
     fold_ms: float
 
 
-async def row_times(count: int, path: Path) -> RowTimes:
-    """Fill a new store at `path` with a batch of `count` items, then claim and fold in the middle of it.
+async def row_times(count: int, batches: int, path: Path) -> RowTimes:
+    """Fill a new store at `path` with `count` items in so many batches, the first half of each done; then claim and
+    fold what follows, by turns.
 
-    A batch too small for all repeats is claimed and folded to its end.
+    Batches too small for all repeats are claimed and folded to their end.
     """
     records = await open_records(f"sqlite:///{path}")
     try:
-        await _fill(records, count)
-        groups = min(_REPEATS, count // _GROUP)
-        claims = [await _timed(_claim(records, number)) for number in range(groups)]
-        folds = [await _timed(_fold(records, number)) for number in range(groups)]
+        for number in range(batches):
+            await _fill(records, f"b{number}", count // batches)
+        claims, folds = [], []
+        for number in range(min(_REPEATS, max(1, count // 2 // _GROUP))):
+            started = time.perf_counter()
+            events = await _claimed(records, number)
+            claimed = time.perf_counter()
+            touched = await fold(records, events, time.time())
+            folds.append(1000 * (time.perf_counter() - claimed))
+            claims.append(1000 * (claimed - started))
+            assert touched == {each.batch_id for each in events}
         return RowTimes(statistics.median(claims), statistics.median(folds))
     finally:
         await records.close()
 
 
-async def _fill(records: Records, count: int) -> None:
-    await put_batch(records, new_batch(), new_items(range(min(_CHUNK, count))))
-    for start in range(_CHUNK, count, _CHUNK):
-        items = new_items(range(start, min(start + _CHUNK, count)))
-        async with records.write() as unit:
-            batch = (await unit.batches(["b"]))["b"]
-            await unit.insert_items("b", items, batch.revision, 0.0)
-            for item in items:
-                batch.counts.add(item.state)
-            batch.revision += len(items)
-            await unit.save_batch(batch)
+async def _fill(records: Records, batch_id: str, count: int) -> None:
+    await put_batch(records, new_batch(batch_id), [])
+    for state, start, end in ((State.SUCCEEDED, 0, count // 2), (State.PENDING, count // 2, count)):
+        for at in range(start, end, _CHUNK):
+            items = new_items(range(at, min(at + _CHUNK, end)), state)
+            async with records.write() as unit:
+                batch = (await unit.batches([batch_id]))[batch_id]
+                await unit.insert_items(batch_id, items, batch.revision, 0.0)
+                batch.counts.add(state, len(items))
+                batch.revision += len(items)
+                await unit.save_batch(batch)
 
 
-async def _claim(records: Records, number: int) -> None:
+async def _claimed(records: Records, number: int) -> Sequence[ItemEvent]:
+    """Claim a group; return the events that end it."""
     now = time.time()
-    limits = ClaimLimits(max_items=_GROUP, window=1 << 30, least=1)
+    limits = ClaimLimits(max_items=_GROUP, window=_GROUP, least=1)
     claimed = await claim_items(records, Claim(f"t{number}", "e", now + _LEASE_S), limits, now, lease_s=_LEASE_S)
-    assert sum(len(part.items) for part in claimed) == _GROUP
-
-
-async def _fold(records: Records, number: int) -> None:
-    events = [event(index, State.SUCCEEDED) for index in range(number * _GROUP, (number + 1) * _GROUP)]
-    assert await fold(records, events, time.time()) == {"b"}
-
-
-async def _timed(work: Awaitable[None]) -> float:
-    started = time.perf_counter()
-    await work
-    return 1000 * (time.perf_counter() - started)
+    events = [event(item.index, State.SUCCEEDED, batch_id=part.batch.id) for part in claimed for item in part.items]
+    assert events
+    return events

@@ -95,6 +95,16 @@ class Mill(Runner):
         return (path for path in run.output.iterdir() if path.suffix in {".jpg", ".webp"})
 
 
+class MillKeepingOriginals(Mill):
+    """The mill when it leaves every original beside what it made of it."""
+
+    name = "mill-originals"
+    jobs = frozenset({"R"})
+
+    def command(self, run: Run) -> list[str]:
+        return [*super().command(run), "--keep-originals"]
+
+
 class Plain(Runner):
     """What a good programmer writes in an hour: aiohttp, a pool of processes, Pillow; no durability, no retries."""
 

@@ -1,4 +1,7 @@
-"""How soon the command is there: `imagemill --help`, and `imagemill run` of one picture from a local server."""
+"""How soon the command is there: `imagemill --help`, and `imagemill run` of one picture from a local server.
+
+Writes what it finds into docs/explanation/performance.md.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from pathlib import Path
 from benchmarks import corpus
 from benchmarks.jobs import R, write_list
 from benchmarks.machine import facts
+from benchmarks.publish import publish_startup
 from benchmarks.runners import Mill, Run
 from benchmarks.server import serving
 
@@ -43,17 +47,13 @@ def _timed(command: list[str]) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.startup", description=__doc__)
-    parser.add_argument("--publish", action="store_true", help="write the figures into docs/explanation/performance.md")
     parser.add_argument("--folder", type=Path, default=Path(".bench"), help="where everything is kept (%(default)s)")
     choices = parser.parse_args()
     rows: list[tuple[str, ...]] = [("command", "seconds", "goal")]
     for name, times in measured(choices.folder).items():
         rows.append((name, f"{statistics.median(times):.2f} ({times[0]:.2f}-{times[-1]:.2f})", f"{GOALS[name]:g}"))
         print(f"{rows[-1][0]:<30} {rows[-1][1]} s, at most {GOALS[name]:g}", flush=True)
-    if choices.publish:
-        from benchmarks.publish import publish_startup
-
-        publish_startup(rows, facts())
+    publish_startup(rows, facts())
     return 0
 
 
