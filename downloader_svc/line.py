@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _Waiting = asyncio.Future[None]
 
@@ -26,6 +26,8 @@ class Line:
     def resize(self, total: int, per_host: int) -> None:
         """Change both numbers; whoever downloads goes on."""
         self._total, self._per_host = total, per_host
+        for host in self._waiting:
+            self._open_or_close(host)
         self._admit()
 
     @asynccontextmanager
@@ -55,11 +57,14 @@ class Line:
         batch.waiting += 1
         waiting: _Waiting = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(host, {}).setdefault(batch_id, deque()).append(waiting)
+        if self._of_host[host] < self._per_host:
+            batch.open_hosts[host] = None
         return waiting
 
     def _end(self, host: str) -> None:
         self._taken -= 1
         self._of_host[host] -= 1
+        self._open_or_close(host)
         if not self._of_host[host]:
             del self._of_host[host]
         self._admit()
@@ -75,24 +80,37 @@ class Line:
                 batch.served += 1 / batch.priority
                 self._taken += 1
                 self._of_host[host] += 1
+                self._open_or_close(host)
 
     def _following(self) -> tuple[str, str] | None:
         """The batch and the host whose turn it is."""
-        open_hosts = [host for host in self._waiting if self._of_host[host] < self._per_host]
-        turns = ((batch_id, host) for host in open_hosts for batch_id in self._waiting[host])
-        return min(turns, key=lambda turn: self._batches[turn[0]].served, default=None)
+        able = (entry for entry in self._batches.items() if entry[1].open_hosts)
+        batch_id, batch = min(able, key=lambda entry: entry[1].served, default=("", None))
+        return (batch_id, next(iter(batch.open_hosts))) if batch else None
+
+    def _open_or_close(self, host: str) -> None:
+        """Tell the batches that wait for a host whether it has a turn free: among thousands none is searched then."""
+        is_open = self._of_host[host] < self._per_host
+        for batch_id in self._waiting.get(host, ()):
+            hosts = self._batches[batch_id].open_hosts
+            if is_open:
+                hosts[host] = None
+            else:
+                hosts.pop(host, None)
 
     def _forget(self, batch_id: str, host: str, waiting: _Waiting) -> None:
         of_host = self._waiting.get(host, {})
         if waiting not in of_host.get(batch_id, ()):
             return
+        batch = self._batches[batch_id]
         of_host[batch_id].remove(waiting)
         if not of_host[batch_id]:
             del of_host[batch_id]
+            batch.open_hosts.pop(host, None)
         if not of_host:
             del self._waiting[host]
-        self._batches[batch_id].waiting -= 1
-        if not self._batches[batch_id].waiting:
+        batch.waiting -= 1
+        if not batch.waiting:
             del self._batches[batch_id]
 
 
@@ -104,3 +122,5 @@ class _Batch:
     """Turns it has had, each the smaller the higher its priority is: the batch with the least is the next."""
     priority: int = 1
     waiting: int = 0
+    open_hosts: dict[str, None] = field(default_factory=dict)
+    """Those that it waits for and that have a turn free, in the order in which they came."""

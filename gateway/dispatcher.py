@@ -22,6 +22,7 @@ from gateway.settings import GatewaySettings
 from imagemill.ports.broker import Broker, BrokerUnavailable, Queue
 from imagemill.runtime import metrics, traces
 from imagemill.runtime.jobs import LARGEST_MESSAGE, parts
+from imagemill.runtime.lifecycle import pause
 from imagemill.strikes import Point, strike
 from imagemill.v1 import messages_pb2
 from imagemill.v1 import storage_service_pb2 as inner
@@ -110,6 +111,10 @@ class _Hold:
     """When the store was last asked for it, by the clock that never goes back."""
 
 
+class _Stopped(Exception):
+    """Nothing is in hand, or nothing of which an answer came, and what is needed to take more up is away."""
+
+
 class _Superseded(Exception):
     """The queues for which items were claimed are gone, and so is the claim."""
 
@@ -128,16 +133,18 @@ class Dispatcher:
     async def run(self, stop: asyncio.Event) -> None:
         """Dispatch until `stop` is set, and to the end of what is begun then."""
         while not stop.is_set():
-            epoch = await _until_done(self._present_epoch)
             try:
-                await self._dispatch_once(uuid.uuid4().hex, epoch)
+                epoch = await _until_done(self._present_epoch, stop)
+                await self._dispatch_once(uuid.uuid4().hex, epoch, stop)
             except _Superseded:
                 log.warning("The queues began a new life; what was claimed for the old one is claimed again.")
+            except _Stopped:
+                return
 
-    async def _dispatch_once(self, token: str, epoch: str) -> None:
+    async def _dispatch_once(self, token: str, epoch: str, stop: asyncio.Event) -> None:
         # Each step is repeated alone: what is on the queue is not published again because the store is away.
         hold = _Hold(token, epoch, time.monotonic())
-        claimed = await _until_done(lambda: self._claim(hold))
+        claimed = await _until_done(lambda: self._claim(hold), stop)
         now = time.monotonic()
         self._throughput.record(now, self._departures.since_last(claimed.at_work))
         size = max(1, min(LARGEST_MESSAGE, round(self._throughput.per_second(now) * MESSAGE_S)))
@@ -230,8 +237,11 @@ def _count(batches: Iterable[inner.BatchClaim]) -> None:
         metrics.CLAIMED_ITEMS.add("redrive" if item.claim > 1 else "retry" if item.attempt else "first")
 
 
-async def _until_done(step: Callable[[], Awaitable[T]]) -> T:
-    """Do a step; while the part that it needs is away, try again, and tell of it once."""
+async def _until_done(step: Callable[[], Awaitable[T]], stop: asyncio.Event | None = None) -> T:
+    """Do a step; while the part that it needs is away, try again, and tell of it once.
+
+    Raises `_Stopped` when a step that may be left undone fails once `stop` is set.
+    """
     level = logging.WARNING
     while True:
         try:
@@ -245,7 +255,9 @@ async def _until_done(step: Callable[[], Awaitable[T]]) -> T:
         except TimeoutError:
             log.log(level, "Dispatching waits for the store: it does not answer.")
         level = logging.DEBUG
-        await asyncio.sleep(RETRY_S)
+        await pause(RETRY_S, stop or asyncio.Event())
+        if stop is not None and stop.is_set():
+            raise _Stopped
 
 
 def _still_held(

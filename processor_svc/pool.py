@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_OUTSTANDING = 4
+OUTSTANDING = 4
 """Jobs a child holds: the one it works at and the next ones, so that it never waits for its parent, which
 may be busy with something else for as long as two or three small pictures take."""
 _STARTS = 4
@@ -120,7 +120,7 @@ class RenderPool:
     @property
     def slots(self) -> int:
         """How many jobs keep every process busy without a pause."""
-        return self._width * _OUTSTANDING
+        return self._width * OUTSTANDING
 
     def begin(self) -> RenderPool:
         """Start the processes and return at once; they come up while their parent does something else.
@@ -183,7 +183,7 @@ class RenderPool:
                 continue
             free = [each for each in self._children if each.ready and not each.retired]
             child = min(free, key=lambda each: len(each.tasks), default=None)
-            if child is None or len(child.tasks) >= _OUTSTANDING:
+            if child is None or len(child.tasks) >= OUTSTANDING:
                 return
             self._give(child, self._waiting.popleft())
 

@@ -185,7 +185,7 @@ async def enter_epoch(records: Records, epoch: str, now: float, *, again: bool =
             return False
         if epoch not in known[:1]:
             await unit.enter_epoch(epoch, now)
-        for batch in await unit.working_batches():
+        for batch in await unit.batches_in_flight():
             await unit.release(batch.id, epoch=epoch, other_epochs=True)
     return True
 
@@ -198,7 +198,7 @@ async def prolong_claims(records: Records, lease_s: float, now: float) -> None:
     async with records.write() as unit:
         for epoch in (await unit.epochs())[:1]:
             await unit.extend_leases(epoch, now + lease_s, now)
-            for batch in await unit.working_batches():
+            for batch in await unit.batches_in_flight():
                 await unit.release(batch.id, epoch=epoch, other_epochs=True)
 
 
@@ -233,6 +233,6 @@ async def release_claims(records: Records, epoch: str, *, other_epochs: bool) ->
     async with records.write() as unit:
         released = [
             await unit.release(batch.id, epoch=epoch, other_epochs=other_epochs)
-            for batch in await unit.working_batches()
+            for batch in await unit.batches_in_flight()
         ]
     return sum(released)

@@ -91,9 +91,7 @@ async def sweep_cancelled(records: Records, now: float) -> set[str]:
     moved: list[Move] = []
     batches: dict[str, Batch] = {}
     async with records.write() as unit:
-        for batch in await unit.working_batches():
-            if batch.state is not BatchState.CANCELLING:
-                continue
+        for batch in await unit.cancelling_batches():
             moves = []
             for index, (head, size_bytes) in sorted((await unit.open_items(batch.id, CHUNK)).items()):
                 batch.counts.move(head.state, State.CANCELLED)

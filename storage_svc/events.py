@@ -15,6 +15,7 @@ from imagemill.ports.broker import Broker, Delivery, Queue
 from imagemill.ports.changes import Changes
 from imagemill.ports.records import Records, RecordsUnavailable
 from imagemill.runtime import metrics
+from imagemill.runtime.lifecycle import pause
 from imagemill.runtime.markers import marker_in
 from imagemill.strikes import Point, strike
 from imagemill.v1 import messages_pb2
@@ -29,6 +30,8 @@ PREFETCH = 64
 """Messages, each a group of a worker's already."""
 RETRY_S = 1.0
 """How long to wait for a database that is away, in seconds."""
+LONGEST_LAST_CALL_S = 1.0
+"""How long groups are folded after a stop, in seconds: many busy workers report without a pause."""
 
 
 class EventConsumer:
@@ -65,11 +68,16 @@ class EventConsumer:
         """The items without an outcome of each batch in the last group."""
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Consume until `stop` is set and everything that had arrived by then is folded."""
+        """Consume until `stop` is set and what had arrived by then is folded, as much as a moment allows.
+
+        What is left is on the queue: whoever comes next folds it.
+        """
         clock = asyncio.get_running_loop().time
-        next_at = clock()
+        next_at, last_at = clock(), math.inf
         async with self._broker.consume(Queue.EVENTS, PREFETCH) as deliveries:
-            while first := await _first(deliveries, stop, self._last_call_s):
+            while clock() < last_at and (first := await _first(deliveries, stop, self._last_call_s)):
+                if stop.is_set():
+                    last_at = min(last_at, clock() + LONGEST_LAST_CALL_S)
                 since = time.perf_counter()
                 group = await _gather(first, deliveries, next_at, self._quiet_s, self._unfinished)
                 next_at = clock() + self._group_s
@@ -85,7 +93,7 @@ class EventConsumer:
             while not await self._folded(group):
                 if stop.is_set():
                     return False
-                await _pause(RETRY_S, stop)
+                await pause(RETRY_S, stop)
         except Exception as error:  # one that can't be stored: the others are none the worse
             if len(group) > 1:
                 return all([await self._deal_with([each], stop) for each in group])
@@ -126,14 +134,6 @@ class EventConsumer:
             self._sweeper.done_with(leavings.keys)
             if leavings.batch_ended:
                 self._sweeper.sweeping.set()
-
-
-async def _pause(seconds: float, stop: asyncio.Event) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        pass
 
 
 _Group = list[tuple[Delivery, list[ItemEvent] | None]]

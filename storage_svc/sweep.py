@@ -16,6 +16,7 @@ from itertools import islice
 from imagemill.domain.batches import Batch
 from imagemill.ports.blobs import Blobs
 from imagemill.ports.records import Records, Unit
+from imagemill.ports.unavailable import PartUnavailable
 from imagemill.strikes import Point, strike
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 SETTLED_S = 180.0
 """How long after the end of a batch a worker that was cut off may still write something for it, in seconds; three
 leases. Until then its originals are looked at again and again, then everything once more."""
+KINDS = ("originals", "renders", "undecodable")
+"""What the mill keeps of a batch."""
 BATCHES = 100
 KEYS = 1_000
 """Blobs judged in one transaction."""
@@ -58,9 +61,18 @@ class Sweeper:
     async def sweep(self) -> None:
         """Sweep every ended batch that is not settled. Raises `RecordsUnavailable`, `BlobsUnavailable`."""
         while batches := await self._records.unswept_batches(BATCHES):
-            settled = [await self._sweep(batch) for batch in batches]
+            settled = [await self._swept(batch) for batch in batches]
             if not all(settled) or len(batches) < BATCHES:
                 return
+
+    async def _swept(self, batch: Batch) -> bool:
+        try:
+            return await self._sweep(batch)
+        except PartUnavailable:
+            raise
+        except Exception as error:  # whatever lies in its folder: the others are swept none the worse
+            log.error("The blobs of %s can't be swept.", batch.id, exc_info=error, extra={"action": "sweep_failed"})
+            return False
 
     async def _sweep(self, batch: Batch) -> bool:
         """Sweep one; whether nothing more can come."""
@@ -108,8 +120,10 @@ async def _unknown(unit: Unit, batch: Batch, keys: Iterable[str]) -> list[str]:
     """Those of a batch's keys that no row speaks of."""
     by_kind: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for key in keys:
-        _, _, kind, digest, *_ = key.split("/")
-        by_kind[kind][digest].append(key)
+        _, _, kind, *rest = key.split("/")
+        # What somebody else has put there is theirs.
+        if kind in KINDS and rest:
+            by_kind[kind][rest[0]].append(key)
     unknown: list[str] = []
     for kind, by_digest in by_kind.items():
         known = await _known(unit, batch, kind, by_digest.keys())

@@ -150,9 +150,14 @@ class LocalBlobs:
         return BlobsUnavailable(f"the blob store in {self._root} can't be used: {problem} ({reason})")
 
     def _file(self, key: str) -> str:
-        *folders, rest = key.split("/", _FOLDERS)
-        return "/".join((self._root_text, *folders, rest[:2], rest.replace("/", _JOINT)))
+        return file_of(self._root_text, key)
 
     def _key(self, path: str) -> str:
         *folders, _, name = os.path.relpath(path, self._root).split("/")
         return "/".join((*folders, name.replace(_JOINT, "/")))
+
+
+def file_of(root: str, key: str) -> str:
+    """Where the blob of a key lies below `root`, for whoever only reads: nothing is made there."""
+    *folders, rest = key.split("/", _FOLDERS)
+    return "/".join((root, *folders, rest[:2], rest.replace("/", _JOINT)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from imagemill.cli.batch_folder import BatchFolder
@@ -12,7 +13,7 @@ from imagemill.client import MillClient
 from imagemill.settings.loading import Sources, gather
 from imagemill.settings.problems import SettingsError
 from imagemill.settings.service_groups import Parts
-from imagemill.wiring.blobs import open_files
+from imagemill.wiring.blobs import stored_file
 
 MARK = ".collect-"
 """How files begin that are being written."""
@@ -20,11 +21,11 @@ MARK = ".collect-"
 
 def collect_command(word: str, out: Path, to: str | None, told: Sources) -> ExitCode:
     """Place every picture of a batch in `out`, and write its manifest and report."""
-    stored = open_files(_folder(told))
+    stored = partial(stored_file, _folder(told))
 
     async def collect(client: MillClient) -> str:
         batch = await find_batch(client, word)
-        folder = BatchFolder(out, out, stored.local_path, batch, MARK)
+        folder = BatchFolder(out, out, stored, batch, MARK)
         report = await folder.complete(client)
         return f"{batch.name}: {report.batch.progress.succeeded:,} of {report.batch.progress.total:,} items succeeded."
 

@@ -118,7 +118,10 @@ async def _with_pool(
             f"Another imagemill is at work in {folder}. Wait for it, or give another folder with {option}."
         ) from error
     except StateUnreadable as error:
-        raise CommandError(f"{error} Delete that folder to start over, or give another one with {option}.") from error
+        raise CommandError(
+            f"{error} Give another folder with {option}, or mend this one. Delete it only if the file is damaged: "
+            "with it goes all that is known of its batches."
+        ) from error
 
 
 async def alongside(failed: Awaitable[None], work: Coroutine[Any, Any, T]) -> T:

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from imagemill.domain.failures import FailureCode, PermanentError
 
 LONGEST_URL = 8192
-"""Characters; longer ones are refused by most servers, and are usually a picture's data pasted by mistake."""
+"""Bytes of UTF-8; longer ones are refused by most servers, and are usually a picture's data pasted by mistake."""
 
 LONGEST_STEM = 120
 """Bytes of UTF-8; leaves room for index, variant and extension within the 255 that file systems take."""
@@ -93,8 +93,9 @@ def _invalid(message: str) -> PermanentError:
 def _refuse_unreadable(url: str) -> None:
     if not url:
         raise _invalid("The line is empty; write a URL that starts with http:// or https://.")
-    if len(url) > LONGEST_URL:
-        raise _invalid(f"The URL has {len(url):,} characters, more than the {LONGEST_URL:,} that the mill takes.")
+    # In bytes: a message holds hundreds of them, and has a limit of its own.
+    if (size := len(url.encode(errors="replace"))) > LONGEST_URL:
+        raise _invalid(f"The URL has {size:,} bytes, more than the {LONGEST_URL:,} that the mill takes.")
     if _SUBSTITUTE in url:
         raise _invalid("The URL holds bytes that are not UTF-8; write them percent-encoded.")
     if not _LIKE_A_URL.match(url) and _URL_BEHIND_MORE.match(url):

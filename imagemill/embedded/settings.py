@@ -9,7 +9,7 @@ from downloader_svc.settings import DownloaderSettings
 from gateway.settings import GatewaySettings
 from imagemill.runtime.cores import usable_cores
 from imagemill.settings.groups import MillSettings
-from processor_svc.pool import PoolSettings
+from processor_svc.pool import OUTSTANDING, PoolSettings
 from processor_svc.settings import ProcessorSettings
 
 FILES_BESIDE = 150
@@ -67,5 +67,5 @@ class EmbeddedSettings:
 
     @property
     def _held(self) -> int:
-        """Items that the workers hold at most: all downloads, and for each rendering process the next one too."""
-        return self.values.downloads + 2 * (self.values.children or usable_cores())
+        """Items that the workers hold at most: all downloads, and what each rendering process has and is to have."""
+        return self.values.downloads + OUTSTANDING * (self.values.children or usable_cores())

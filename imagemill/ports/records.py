@@ -156,6 +156,12 @@ class Unit(Protocol):
     async def working_batches(self) -> list[Batch]:
         """ACTIVE, PAUSED and CANCELLING batches, oldest first, locked until the unit ends."""
 
+    async def batches_in_flight(self) -> list[Batch]:
+        """Those of them that count items in flight, locked likewise; what only waits costs next to nothing."""
+
+    async def cancelling_batches(self) -> list[Batch]:
+        """CANCELLING batches, oldest first, locked until the unit ends."""
+
     async def save_batch(self, batch: Batch) -> None:
         """Write a batch's state, counts and revision."""
 

@@ -1,4 +1,4 @@
-"""Loops beside a service's main one."""
+"""Loops beside a service's main one, and waits that a stop ends."""
 
 from __future__ import annotations
 
@@ -26,3 +26,12 @@ async def every(period_s: float, action: Callable[[], Awaitable[None]], due: asy
             await action()
         except PartUnavailable as error:
             log.warning("A part is away: %s.", error)
+
+
+async def pause(seconds: float, stop: asyncio.Event) -> None:
+    """Wait so long, or until `stop` is set."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        pass

@@ -22,6 +22,8 @@ _OPTIONS = (
     ("grpc.max_receive_message_length", LARGEST_MESSAGE),
     ("grpc.max_send_message_length", LARGEST_MESSAGE),
     ("grpc.so_reuseport", 0),
+    # Less than callers ask: a server takes more questions than it expects for an attack, and hangs up.
+    ("grpc.http2.min_ping_interval_without_data_ms", 5000),
 )
 
 CONNECTION_AGE_S = 300
@@ -35,6 +37,10 @@ _RECONNECTING = (
     ("grpc.dns_min_time_between_resolutions_ms", 1000),
 )
 """gRPC's own pauses grow to two minutes, and a service that moves is looked up once in half a minute."""
+
+ALIVE_EACH_S, ALIVE_ANSWER_S = 10.0, 10.0
+"""After how long without a word from a service whose answer is awaited it is asked whether it is there, and how long it
+has to say so, in seconds. A host that vanishes says no good-bye: the kernel would wait a quarter of an hour for it."""
 
 _ALL_ADDRESSES = (("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),)
 """Calls take turns among all addresses of a name; by default one address gets them all."""
@@ -165,6 +171,15 @@ def _describe(server: grpc.aio.Server, names: tuple[str, ...]) -> None:
 def dial(target: str) -> grpc.aio.Channel:
     """A channel to a service of the mill; one that was away for long is found within a second or two of its return.
 
+    One that has vanished without a word ends the calls that wait for it after 20 s.
+
     Where the name in `target` has several addresses, calls take turns among those that answer.
     """
-    return grpc.aio.insecure_channel(target, options=(*_OPTIONS, *_RECONNECTING, *_ALL_ADDRESSES, *_NO_PROXY))
+    watched = (
+        ("grpc.keepalive_time_ms", int(ALIVE_EACH_S * 1000)),
+        ("grpc.keepalive_timeout_ms", int(ALIVE_ANSWER_S * 1000)),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.http2.ping_timeout_ms", int(ALIVE_ANSWER_S * 1000)),
+    )
+    options = (*_OPTIONS, *_RECONNECTING, *_ALL_ADDRESSES, *_NO_PROXY, *watched)
+    return grpc.aio.insecure_channel(target, options=options)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from imagemill.adapters.blobs import LocalBlobs
+from imagemill.adapters.blobs import LocalBlobs, file_of
 from imagemill.adapters.originals import KeptOriginals, LocalOriginals, SlotOriginals
 from imagemill.ports.blobs import BlobFiles, Blobs, Originals
 from imagemill.ports.unavailable import UrlUnusable
@@ -38,6 +38,11 @@ def open_blobs(url: str, *, survive_power_loss: bool = False) -> Blobs:
 def open_files(folder: Path, *, survive_power_loss: bool = False) -> BlobFiles:
     """Open the blob store in a folder of this machine."""
     return LocalBlobs(folder, survive_power_loss=survive_power_loss)
+
+
+def stored_file(folder: Path, key: str) -> Path:
+    """Where a blob of the store in a folder lies; whoever only looks there needs no leave to write."""
+    return Path(file_of(str(folder), key))
 
 
 def shared_originals(blobs: Blobs) -> Originals:

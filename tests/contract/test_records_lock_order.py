@@ -36,11 +36,13 @@ async def test_r5_a_batch_that_comes_while_a_unit_works_is_not_locked_out_of_ord
         async with one.write() as unit:
             assert [batch.id for batch in await unit.working_batches()] == ["m"]
             await put_batch(other, new_batch("a"), new_items(range(2)))
+            await claim_rows(other, range(2), batch_id="a")
             # The other one holds `a` by now, and waits for `m`.
             waiting = asyncio.create_task(take_both())
             await eventually(lambda: somebody_waits(postgres_url), timeout_s=PATIENCE_S)
 
             assert [batch.id for batch in await unit.working_batches()] == ["m"]
+            assert await unit.batches_in_flight() == []
         await waiting
 
         async with one.write() as unit:

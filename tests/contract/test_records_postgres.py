@@ -63,6 +63,9 @@ async def _rows_read_by_a_round(records: PostgresRecords) -> int:
         await unit.claim(
             Claim("t", "e", FAR_OFF), "b", [(each.index, Head(State.QUEUED, 0, 1), 1) for each in due], NOW
         )
+        (batch,) = (await unit.batches(["b"])).values()
+        batch.counts.move(State.PENDING, State.QUEUED, len(due))
+        await unit.save_batch(batch)
         await unit.extend_leases("e", FAR_OFF, NOW)
         assert len(await unit.claimed("t")) == len(due) == 50
         await unit.heads("b", [each.index for each in due])

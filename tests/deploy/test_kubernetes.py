@@ -19,6 +19,7 @@ from imagemill.settings.catalogue import GROUPS
 from imagemill.settings.declaring import settings_of
 from imagemill.settings.loading import Sources, load
 from imagemill.settings.service_groups import Downloader, Gateway, OnDatabase, Processor
+from processor_svc.pool import OUTSTANDING
 from storage_svc.scaler import Scaler
 from tests.deploy.manifests import COMPONENT, SERVICES, VARIANTS, Manifests, built, quantity, sources
 from tests.guards.tree import ROOT
@@ -27,7 +28,6 @@ OLDEST, NEWEST = "1.27", "1.37"
 DOCUMENT = ROOT / "docs" / "how-to" / "deploy-on-kubernetes.md"
 KINDS_OF_OTHERS = ("ScaledObject",)
 """Kinds that Kubernetes itself does not know."""
-HELD_BY_A_CHILD = 2
 NOBODY: Any = None
 
 
@@ -170,7 +170,7 @@ def test_the_window_is_twice_what_all_workers_hold(manifests: Manifests) -> None
     processor: Processor = told(manifests, "processor")
     assert processor.children is not None, "left to itself, it would count the cores of the node"
     held = _most(manifests, "downloader") * downloader.downloads
-    held += _most(manifests, "processor") * processor.children * HELD_BY_A_CHILD
+    held += _most(manifests, "processor") * processor.children * OUTSTANDING
 
     assert gateway.least_window >= 2 * held
 

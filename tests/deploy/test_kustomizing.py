@@ -88,7 +88,7 @@ def test_the_overlay_in_the_document_gives_its_image_and_its_bucket(tmp_path: Pa
 
     assert images == {"registry.example.com/imagemill:0.1.0"}
     assert settings["IMAGEMILL_BLOB_URL"] == "s3://your-bucket/mill"
-    assert settings["IMAGEMILL_LEAST_WINDOW"] == "512", "what the overlay below says still holds"
+    assert settings["IMAGEMILL_LEAST_WINDOW"] == "640", "what the overlay below says still holds"
 
 
 def test_building_twice_gives_the_same() -> None:

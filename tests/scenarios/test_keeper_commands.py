@@ -87,6 +87,7 @@ def test_the_folder_of_a_batch_is_made_from_the_blob_store(
     assert services.run().code == 1
     to = ("--to", services.cluster.target)
     out = tmp_path / "collected"
+    stored = set(services.cluster.blobs.rglob("*"))
 
     for _ in range(2):
         ended = keeper.asks("collect", services.batch, "-o", str(out), *to)
@@ -94,6 +95,7 @@ def test_the_folder_of_a_batch_is_made_from_the_blob_store(
         assert {path.name: path.read_bytes() for path in out.iterdir()} == {
             path.name: path.read_bytes() for path in services.out.iterdir()
         }
+    assert set(services.cluster.blobs.rglob("*")) == stored, "who collects need not be allowed to write there"
 
     elsewhere = keeper.asks("collect", services.batch, "-o", str(out), *to, IMAGEMILL_BLOB_URL="file:///no/such/folder")
     assert (elsewhere.code, "/no/such/folder" in elsewhere.err) == (2, True)

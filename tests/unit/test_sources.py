@@ -78,7 +78,8 @@ def test_a_good_url_comes_back_as_it_was_written(url: str) -> None:
         ("http://example.com\\@127.0.0.1/", "user name"),
         ("http://exa%6dple.com/", "no host name can have"),
         ("http://" + "a" * 64 + ".example/", "63 characters"),
-        ("http://example.com/" + "a" * LONGEST_URL, "characters, more than"),
+        ("http://example.com/" + "a" * LONGEST_URL, "bytes, more than"),
+        ("http://example.com/" + "ü" * (LONGEST_URL // 2), "bytes, more than"),
     ],
 )
 def test_a_bad_url_is_refused_with_what_is_wrong(text: str, reason: str) -> None:

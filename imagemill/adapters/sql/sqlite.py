@@ -41,6 +41,16 @@ log = logging.getLogger(__name__)
 LONGEST_WAIT_S = 30.0
 """How long a unit waits for another process that writes, in seconds."""
 READERS = 2
+_REASONS = {
+    sqlite3.SQLITE_BUSY: "another program keeps it locked",
+    sqlite3.SQLITE_CANTOPEN: "it can't be reached or made there",
+    sqlite3.SQLITE_CORRUPT: "it is damaged",
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_IOERR: "the disk has failed",
+    sqlite3.SQLITE_NOTADB: "it is no database, or damaged",
+    sqlite3.SQLITE_PERM: "it can't be written by this user, or was moved away",
+    sqlite3.SQLITE_READONLY: "it can't be written by this user, or was moved away",
+}
 CACHE_KIB = 1024
 """Pages that each connection keeps, in KiB: what is hot is the small end of the indexes, the rest is read once."""
 
@@ -188,7 +198,7 @@ class SqliteRecords(SqlView):
             async with self._writer.transaction() as connection:
                 yield SqliteUnit(connection)
         except DBAPIError as error:
-            raise RecordsUnavailable("the database file could not be written") from error
+            raise RecordsUnavailable(f"the database file could not be written: {_reason(error)}") from error
 
     async def check(self) -> None:
         """Read something."""
@@ -213,7 +223,13 @@ def _telling(trouble: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        raise RecordsUnavailable(f"the database file {trouble}") from error
+        raise RecordsUnavailable(f"the database file {trouble}: {_reason(error)}") from error
+
+
+def _reason(error: DBAPIError) -> str:
+    # The lower byte is the kind of trouble, what is above tells more of it (sqlite.org/rescode.html).
+    code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    return _REASONS.get(code, "SQLite refuses it")
 
 
 async def open_sqlite(path: Path, *, survive_power_loss: bool = False) -> SqliteRecords:

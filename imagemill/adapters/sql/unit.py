@@ -16,6 +16,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    or_,
     select,
     text,
     update,
@@ -64,6 +65,9 @@ def _due(condition: TextClause) -> Select[Any]:
 # Built once: making a statement of so many columns costs more than running it.
 _DUE_WAITING, _DUE_IN_FLIGHT = _due(PENDING), _due(IN_FLIGHT)
 _WORKING_IDS = select(batches.c.id).where(batches.c.state.in_(_WORKING))
+_IN_FLIGHT_COUNTS = [batches.c[f"n_{state.name.lower()}"] for state in State if state.is_in_flight]
+_IN_FLIGHT_IDS = _WORKING_IDS.where(or_(*(count > 0 for count in _IN_FLIGHT_COUNTS)))
+_CANCELLING_IDS = select(batches.c.id).where(batches.c.state == BatchState.CANCELLING.value)
 _LOCKED_BATCHES = (
     select(batches).where(batches.c.id.in_(bindparam("ids", expanding=True))).order_by(batches.c.id).with_for_update()
 )
@@ -74,7 +78,8 @@ class SqlUnit(ABC):
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._working: list[str] | None = None
+        self._seen: list[str] | None = None
+        """The batches that were found first: whatever came later would be locked out of order."""
 
     async def insert_batch(self, batch: Batch) -> None:
         """Add a batch."""
@@ -94,10 +99,21 @@ class SqlUnit(ABC):
 
     async def working_batches(self) -> list[Batch]:
         """Batches with work left, oldest first; locked in the order of their ids."""
-        if self._working is None:
-            self._working = [row["id"] for row in await self._connection.rows(_WORKING_IDS)]
-        # Asked again, those that came meanwhile are left out: they would be locked out of order.
-        locked = await self.batches(self._working)
+        return await self._still_working(_WORKING_IDS)
+
+    async def batches_in_flight(self) -> list[Batch]:
+        """Those of them with items in flight."""
+        return await self._still_working(_IN_FLIGHT_IDS)
+
+    async def cancelling_batches(self) -> list[Batch]:
+        """Batches that are being cancelled."""
+        return await self._still_working(_CANCELLING_IDS)
+
+    async def _still_working(self, ids: Select[Any]) -> list[Batch]:
+        found = [row["id"] for row in await self._connection.rows(ids)]
+        if self._seen is None:
+            self._seen = found
+        locked = await self.batches(set(found).intersection(self._seen))
         # Whoever held the lock may have ended a batch meanwhile.
         working = (batch for batch in locked.values() if batch.state.value in _WORKING)
         return sorted(working, key=lambda batch: batch.created_at)
@@ -160,7 +176,7 @@ class SqlUnit(ABC):
             return []
         held: list[tuple[str, DueItem]] = []
         # One query a batch: with all of them in one, SQLite reads every row of every batch.
-        for batch in await self.working_batches():
+        for batch in await self.batches_in_flight():
             mine = and_(items.c.batch_id == batch.id, IN_FLIGHT, items.c.claim_token == token)
             rows = await self._connection.rows(select(*_DUE_COLUMNS).where(mine).order_by(items.c.due_at))
             held += [(batch.id, _due_item(row)) for row in rows]
@@ -172,7 +188,7 @@ class SqlUnit(ABC):
 
     async def renew(self, token: str, lease_until: float, now: float) -> None:
         """Prolong a claim, published or not; what it holds was heard of by that."""
-        for batch in await self.working_batches():
+        for batch in await self.batches_in_flight():
             mine = and_(items.c.batch_id == batch.id, IN_FLIGHT, items.c.claim_token == token)
             await self._connection.change(update(items).where(mine).values(due_at=lease_until, heard_at=now))
 
@@ -181,7 +197,7 @@ class SqlUnit(ABC):
         passed = select(epochs.c.passed_until).where(epochs.c.epoch == epoch).scalar_subquery()
         live = select(claims.c.token).where(claims.c.epoch == epoch, claims.c.published_at.is_not(None))
         held_tokens: set[str] = set()
-        for batch in await self.working_batches():
+        for batch in await self.batches_in_flight():
             held = and_(items.c.batch_id == batch.id, IN_FLIGHT)
             ahead = and_(
                 held,
@@ -223,7 +239,7 @@ class SqlUnit(ABC):
         """Book a marker when it is worth one, and none was since."""
         mine = and_(epochs.c.epoch == epoch, epochs.c.asked_at <= unheard_since)
         for row in await self._connection.rows(select(epochs.c.passed_until).where(mine)):
-            for batch in await self.working_batches():
+            for batch in await self.batches_in_flight():
                 silent = and_(IN_FLIGHT, items.c.heard_at.between(row["passed_until"], unheard_since))
                 held = and_(items.c.batch_id == batch.id, items.c.due_at > RELEASED)
                 query = select(items.c.idx).where(held, silent).limit(1)

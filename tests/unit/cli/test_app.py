@@ -11,6 +11,7 @@ from imagemill.cli.batch_commands import BATCH_COMMANDS
 from imagemill.cli.exits import ExitCode
 from imagemill.embedded import EmbeddedSettings
 from imagemill.settings.groups import MillSettings
+from processor_svc.pool import OUTSTANDING
 
 COMMANDS = ["run", "demo", "up", "completion", *(command.__name__.strip("_") for command, _ in BATCH_COMMANDS)]
 
@@ -120,4 +121,4 @@ def test_the_window_is_twice_what_the_workers_hold() -> None:
 
     gateway = settings.gateway("unix:mill", "unix:storage")
 
-    assert gateway.least_window == 2 * (20 + 2 * 2)
+    assert gateway.least_window == 2 * (20 + 2 * OUTSTANDING)

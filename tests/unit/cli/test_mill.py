@@ -19,7 +19,8 @@ from imagemill.embedded import MachineTooSmall, MillInUse, StateUnreadable
         (MachineTooSmall("Ask for fewer."), "Ask for fewer."),
         (
             StateUnreadable("It is damaged."),
-            "It is damaged. Delete that folder to start over, or give another one with --out.",
+            "It is damaged. Give another folder with --out, or mend this one. Delete it only if the file is damaged: "
+            "with it goes all that is known of its batches.",
         ),
         (
             MillInUse("It is taken."),

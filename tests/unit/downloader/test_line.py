@@ -122,3 +122,19 @@ async def test_more_turns_are_given_at_once() -> None:
 
     hall.line.resize(4, 3)
     await eventually(lambda: len(hall.at_work) == 3)
+
+
+async def test_fewer_turns_of_a_host_close_it_until_enough_have_ended() -> None:
+    hall = Hall(Line(10, 3))
+    for number in range(6):
+        await hall.come(f"a{number}", "host")
+
+    hall.line.resize(10, 1)
+    for name in ("a0", "a1"):
+        await hall.end(name)
+    assert hall.at_work == ["a2"]
+    await hall.end("a2")
+    assert hall.at_work == ["a3"]
+
+    hall.line.resize(10, 2)
+    await eventually(lambda: hall.at_work == ["a3", "a4"])

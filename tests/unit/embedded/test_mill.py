@@ -80,9 +80,12 @@ async def test_a_folder_that_can_not_be_written_is_said_to_be(tmp_path: Path) ->
         await enter(settings(tmp_path / "file" / "mill"))
 
 
-@pytest.mark.parametrize("content", [b"no database at all" * 100, None])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"no database at all" * 100, "it is no database, or damaged"), (None, "newer than this version knows")],
+)
 async def test_a_database_that_is_none_or_another_versions_is_refused_in_words(
-    tmp_path: Path, content: bytes | None
+    tmp_path: Path, content: bytes | None, reason: str
 ) -> None:
     if content is not None:
         (tmp_path / "mill.db").write_bytes(content)
@@ -92,7 +95,7 @@ async def test_a_database_that_is_none_or_another_versions_is_refused_in_words(
             database.execute("UPDATE alembic_version SET version_num = '9999'")
             database.commit()
 
-    with pytest.raises(StateUnreadable):
+    with pytest.raises(StateUnreadable, match=reason):
         await enter(settings(tmp_path))
 
 

@@ -19,7 +19,7 @@ from imagemill.v1 import messages_pb2
 from imagemill.v1 import storage_service_pb2 as inner
 from tests.support.builders import RECIPE, original
 from tests.support.eventually import eventually
-from tests.unit.gateway.storing import FakeStore
+from tests.unit.gateway.storing import FakeStore, away
 from tests.unit.runtime.working import FlakyBroker, Workshop
 
 SETTINGS = GatewaySettings("unused", "unused", least_window=64, largest_window=512)
@@ -85,6 +85,34 @@ async def test_a_claim_is_published_to_its_end_when_the_dispatcher_is_to_stop() 
 
     assert len(store.confirmed) == 1
     assert [[job.index for job in message.jobs] for message in await downloads(broker)] == [[0]]
+
+
+@pytest.mark.parametrize("part", ["store", "broker"])
+async def test_a_dispatcher_with_nothing_in_hand_stops_though_what_it_needs_is_away(
+    monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    monkeypatch.setattr(dispatcher, "RETRY_S", 3600.0)
+    store, broker, stop = FakeStore(), FlakyBroker(), asyncio.Event()
+    tried = asyncio.Event()
+
+    async def no_store(*told: object) -> inner.ClaimItemsResponse:
+        tried.set()
+        raise away()
+
+    def no_broker(*told: object) -> str:
+        tried.set()
+        raise BrokerUnavailable("it is away")
+
+    if part == "store":
+        monkeypatch.setattr(store, "ClaimItems", no_store)
+    else:
+        monkeypatch.setattr(FlakyBroker, "epoch", property(no_broker), raising=False)
+    running = asyncio.create_task(Dispatcher(SETTINGS, store.stub, broker).run(stop))
+    await tried.wait()
+
+    stop.set()
+    async with asyncio.timeout(5.0):
+        await running
 
 
 async def until_confirmed(store: FakeStore, number: int = 1) -> None:
@@ -239,7 +267,7 @@ async def test_while_the_throughput_is_unknown_claims_pause_only_when_enough_is_
     store, broker = FakeStore(), FlakyBroker()
     store.in_flight = in_flight
     store.claims.append([claim(0)])
-    await Dispatcher(SETTINGS, store.stub, broker)._dispatch_once("token", broker.epoch)
+    await Dispatcher(SETTINGS, store.stub, broker)._dispatch_once("token", broker.epoch, asyncio.Event())
 
     assert (dispatcher.PACE_S in pauses_made) is pauses
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from imagemill.cli.app import app
 from imagemill.settings.catalogue import GROUPS
 from imagemill.settings.declaring import Setting, settings_of
 from imagemill.settings.profiles import PROFILES
@@ -19,12 +20,13 @@ TITLES = {
 }
 
 
-def row(setting: Setting) -> str:
-    """Return the line of a setting in the reference."""
+def row(setting: Setting, *, of_a_command: bool) -> str:
+    """Return the line of a setting in the reference; services take none of theirs as an option."""
     options = ", ".join(f"`{option}`" for option in setting.options) or "\N{EN DASH}"
     default = "needed" if setting.required else f"`{setting.default_shown}`"
     running = "yes" if setting.changeable else f"no: {setting.fixed_because}"
-    return f"| `{setting.name}` | {options} | {default} | {setting.kind.allowed} | {running} | {setting.help} |"
+    cells = [f"`{setting.name}`", options, default, setting.kind.allowed, running, setting.help]
+    return f"| {' | '.join(cells if of_a_command else cells[:1] + cells[2:])} |"
 
 
 def section(title: str) -> list[str]:
@@ -35,7 +37,16 @@ def section(title: str) -> list[str]:
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_each_setting_stands_in_the_reference_as_it_is_declared(group: str) -> None:
-    assert section(TITLES[group]) == [row(setting) for setting in settings_of(GROUPS[group]).values()]
+    declared = settings_of(GROUPS[group]).values()
+
+    assert section(TITLES[group]) == [row(setting, of_a_command=group == "mill") for setting in declared]
+
+
+@pytest.mark.parametrize("service", [group for group in GROUPS if group != "mill"])
+def test_a_service_takes_none_of_its_settings_as_an_option(service: str) -> None:
+    options = {name for argument in app[service].assemble_argument_collection() for name in argument.names}
+
+    assert {name for name in options if name.startswith("--")} == {"--settings", "--profile"}
 
 
 def test_the_profiles_stand_in_the_reference_as_they_are() -> None:

@@ -65,6 +65,32 @@ async def test_everything_that_had_arrived_is_folded_before_a_stop_and_announced
     await assert_all_acknowledged(broker)
 
 
+async def test_workers_that_never_cease_to_report_do_not_keep_it_from_stopping(
+    in_flight: SqliteRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "LONGEST_LAST_CALL_S", 0.05)
+    broker, stop = MemoryBroker(), asyncio.Event()
+
+    async def report() -> None:
+        while True:
+            await broker.publish(Queue.EVENTS, [message(event(0, State.DOWNLOADING))])
+            await asyncio.sleep(0)
+
+    reporting = asyncio.create_task(report())
+    consuming = asyncio.create_task(EventConsumer(broker, in_flight, LocalChanges(), group_s=0.0).run(stop))
+
+    async def begun() -> bool:
+        return (await batch_of(in_flight)).counts[State.DOWNLOADING] == 1
+
+    try:
+        await eventually(begun)
+        stop.set()
+        async with asyncio.timeout(10.0):
+            await consuming
+    finally:
+        reporting.cancel()
+
+
 async def test_the_first_events_a_full_group_and_the_last_outcome_of_a_batch_are_folded_at_once(
     in_flight: SqliteRecords, monkeypatch: pytest.MonkeyPatch
 ) -> None:

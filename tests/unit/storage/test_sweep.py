@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,6 +135,46 @@ async def test_what_no_row_knows_is_deleted_when_the_batch_has_ended(records: Sq
     await sweeper.sweep()
 
     assert set(blobs.keys("batches/")) == {render_of(0), *others}
+
+
+async def test_what_somebody_else_has_put_beside_the_blobs_hinders_nothing(
+    records: SqliteRecords, blobs: LocalBlobs, tmp_path: Path
+) -> None:
+    await put_in_flight(records, 1)
+    await put(blobs, render_of(0), render_of(9))
+    strangers = [tmp_path / "blobs" / "batches" / "b" / name for name in ("notes.txt", "renders/.DS_Store", "x/zz/zzz")]
+    for stranger in strangers:
+        stranger.parent.mkdir(parents=True, exist_ok=True)
+        stranger.write_text("not the mill's")
+    await folded(records, event(0, State.SUCCEEDED))
+
+    await Sweeper(records, blobs).sweep()
+
+    assert await blobs.contains([render_of(0)])
+    assert not await blobs.contains([render_of(9)])
+    assert all(stranger.exists() for stranger in strangers)
+
+
+async def test_a_batch_that_can_not_be_swept_hinders_no_other(
+    records: SqliteRecords, blobs: LocalBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for batch_id in ("a", "b"):
+        await put_batch(records, new_batch(batch_id), new_items(range(1)))
+        await claim_rows(records, range(1), batch_id=batch_id)
+        await folded(records, event(0, State.SUCCEEDED, batch_id=batch_id))
+        await put(blobs, render_of(9, batch_id))
+    keys = blobs.keys
+
+    def broken(prefix: str) -> Iterator[str]:
+        if prefix.startswith("batches/a/"):
+            raise RuntimeError("nobody foresaw this")
+        return keys(prefix)
+
+    monkeypatch.setattr(blobs, "keys", broken)
+
+    await Sweeper(records, blobs).sweep()
+
+    assert set(keys("batches/")) == {render_of(9, "a")}
 
 
 async def test_what_failed_rows_speak_of_stays(records: SqliteRecords, blobs: LocalBlobs) -> None:
