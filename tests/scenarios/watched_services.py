@@ -1,8 +1,8 @@
 """A storage service, or a gateway before one, in a process of its own: for tests of those who watch through them.
 
 `python -m tests.scenarios.watched_services storage LISTEN FOLDER ITEMS` has a batch `b` of so many items. From SIGUSR1
-on items of it succeed, for about ten seconds in all. `python -m tests.scenarios.watched_services gateway LISTEN STORE`
-relays. Both say on standard output that they serve, and end with SIGTERM.
+on they go through all their states, for about ten seconds in all. `python -m tests.scenarios.watched_services gateway
+LISTEN STORE` relays. Both say on standard output that they serve, and end with SIGTERM.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from tests.support.builders import event, new_batch, new_items, put_batch
 
 STEPS = 100
 STEP_S = 0.1
+COURSE = (State.DOWNLOADING, State.DOWNLOADED, State.PROCESSING, State.SUCCEEDED)
 
 
 async def serve_storage(listen: str, folder: Path, items: int) -> None:
@@ -41,11 +42,12 @@ async def serve_storage(listen: str, folder: Path, items: int) -> None:
     )
     await _say_when(ready)
     await go.wait()
-    size = -(-items // STEPS)
-    for start in range(0, items, size):
-        events = [codec.event_message(event(n, State.SUCCEEDED)) for n in range(start, min(start + size, items))]
-        await broker.publish(Queue.EVENTS, [messages_pb2.ItemEvents(events=events).SerializeToString()])
-        await asyncio.sleep(STEP_S)
+    size = -(-items * len(COURSE) // STEPS)
+    for state in COURSE:
+        for start in range(0, items, size):
+            events = [codec.event_message(event(n, state)) for n in range(start, min(start + size, items))]
+            await broker.publish(Queue.EVENTS, [messages_pb2.ItemEvents(events=events).SerializeToString()])
+            await asyncio.sleep(STEP_S)
     await serving
     await records.close()
 
