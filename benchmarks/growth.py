@@ -30,7 +30,7 @@ from benchmarks import corpus
 from benchmarks.jobs import WrongOutput
 from benchmarks.machine import facts
 from benchmarks.measure import OFTEN_S, Sampler, cpu_at_rest, cpu_of
-from benchmarks.rows import RowTimes, row_times
+from benchmarks.rows import row_times
 from benchmarks.server import serving
 from imagemill.client import MillClient
 from imagemill.client.recipes import recipe_message
@@ -139,7 +139,7 @@ class Done:
     folder: Path
 
 
-async def grow(address: str, count: int, batches: int, folder: Path, rows: RowTimes) -> Done:
+async def grow(address: str, count: int, batches: int, folder: Path) -> Done:
     """Have a new mill do `count` tiny pictures in so many batches."""
     with _standing_mill(folder) as (program, target):
         first = psutil.Process(program.pid)
@@ -172,8 +172,8 @@ async def grow(address: str, count: int, batches: int, folder: Path, rows: RowTi
             row_bytes=_database_bytes(folder) / count,
             list_ms=math.nan,
             watch_ms=math.nan,
-            claim_ms=rows.claim_ms,
-            fold_ms=rows.fold_ms,
+            claim_ms=math.nan,
+            fold_ms=math.nan,
         )
         return Done(growth, names[0], folder)
 
@@ -263,10 +263,13 @@ def main() -> int:
         for items, batches in sizes:
             done.append(_done(address, items, batches, Path(folder) / f"{items}-in-{batches}"))
             _print(done[-1].growth)
-        measured = asyncio.run(answered(done))
+        answers = asyncio.run(answered(done))
+        rows = asyncio.run(row_times(sizes, Path(folder)))
+    measured = [replace(each, **asdict(times)) for each, times in zip(answers, rows, strict=True)]
     for growth in measured:
         print(f"{growth.items:,} items in {growth.batches} batches")
         print(f"  first page {growth.list_ms:.1f} ms, first message of a watch {growth.watch_ms:.1f} ms")
+        print(f"  claim of 256 {growth.claim_ms:.1f} ms, fold of 256 {growth.fold_ms:.1f} ms")
     kept = choices.folder / "growth.jsonl"
     with kept.open("a", encoding="utf-8") as file:
         file.writelines(json.dumps({**asdict(facts()), **asdict(growth)}) + "\n" for growth in measured)
@@ -281,8 +284,7 @@ def main() -> int:
 
 def _done(address: str, count: int, batches: int, folder: Path) -> Done:
     folder.mkdir()
-    rows = asyncio.run(row_times(count, batches, folder / "rows.db"))
-    return asyncio.run(grow(address, count, batches, folder / "data", rows))
+    return asyncio.run(grow(address, count, batches, folder / "data"))
 
 
 def _print(growth: Growth) -> None:

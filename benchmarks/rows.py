@@ -5,12 +5,14 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagemill.domain.items import ItemEvent, State
+from imagemill.domain.items import State
 from imagemill.ports.records import Claim, Records
 from imagemill.wiring.records import open_records
+from storage_svc.choosing import Chooser
 from storage_svc.claims import ClaimLimits, claim_items
 from storage_svc.fold import fold
 from tests.support.builders import event, new_batch, new_items, put_batch
@@ -30,28 +32,50 @@ class RowTimes:
     fold_ms: float
 
 
-async def row_times(count: int, batches: int, path: Path) -> RowTimes:
-    """Fill a new store at `path` with `count` items in so many batches, the first half of each done; then claim and
-    fold what follows, by turns.
+async def row_times(sizes: Sequence[tuple[int, int]], folder: Path) -> list[RowTimes]:
+    """Fill a new store in `folder` for each size, items and batches, the first half of each batch done; then claim and
+    fold what follows in all of them by turns, since the machine changes its speed within minutes.
 
     Batches too small for all repeats are claimed and folded to their end.
     """
-    records = await open_records(f"sqlite:///{path}")
-    try:
-        for number in range(batches):
-            await _fill(records, f"b{number}", count // batches)
-        claims, folds = [], []
-        for number in range(min(_REPEATS, max(1, count // 2 // _GROUP))):
-            started = time.perf_counter()
-            events = await _claimed(records, number)
-            claimed = time.perf_counter()
-            touched = await fold(records, events, time.time())
-            folds.append(1000 * (time.perf_counter() - claimed))
-            claims.append(1000 * (claimed - started))
-            assert touched == {each.batch_id for each in events}
-        return RowTimes(statistics.median(claims), statistics.median(folds))
-    finally:
-        await records.close()
+    async with AsyncExitStack() as stack:
+        stores = [await _opened(stack, items, batches, folder) for items, batches in sizes]
+        for number in range(_REPEATS):
+            for store in stores:
+                if number < store.repeats:
+                    await store.take_and_fold(number)
+    return [RowTimes(statistics.median(store.claims), statistics.median(store.folds)) for store in stores]
+
+
+class _Store:
+    def __init__(self, records: Records, items: int) -> None:
+        self.repeats = max(1, items // 2 // _GROUP)
+        self.claims: list[float] = []
+        self.folds: list[float] = []
+        self._records = records
+        self._chooser = Chooser()
+
+    async def take_and_fold(self, number: int) -> None:
+        """Claim a group, and fold the events that end it."""
+        started = time.perf_counter()
+        limits = ClaimLimits(max_items=_GROUP, window=2 * _GROUP, least=1)
+        claim = Claim(f"t{number}", "e", time.time() + _LEASE_S)
+        claimed = await claim_items(self._records, self._chooser, claim, limits, time.time(), lease_s=_LEASE_S)
+        self.claims.append(1000 * (time.perf_counter() - started))
+        events = [event(item.index, State.SUCCEEDED, batch_id=part.batch.id) for part in claimed for item in part.items]
+        assert events
+        started = time.perf_counter()
+        touched = await fold(self._records, events, time.time())
+        self.folds.append(1000 * (time.perf_counter() - started))
+        assert touched == {each.batch_id for each in events}
+
+
+async def _opened(stack: AsyncExitStack, items: int, batches: int, folder: Path) -> _Store:
+    records = await open_records(f"sqlite:///{folder / f'rows-{items}-in-{batches}.db'}")
+    stack.push_async_callback(records.close)
+    for number in range(batches):
+        await _fill(records, f"b{number}", items // batches)
+    return _Store(records, items)
 
 
 async def _fill(records: Records, batch_id: str, count: int) -> None:
@@ -65,13 +89,3 @@ async def _fill(records: Records, batch_id: str, count: int) -> None:
                 batch.counts.add(state, len(items))
                 batch.revision += len(items)
                 await unit.save_batch(batch)
-
-
-async def _claimed(records: Records, number: int) -> Sequence[ItemEvent]:
-    """Claim a group; return the events that end it."""
-    now = time.time()
-    limits = ClaimLimits(max_items=_GROUP, window=_GROUP, least=1)
-    claimed = await claim_items(records, Claim(f"t{number}", "e", now + _LEASE_S), limits, now, lease_s=_LEASE_S)
-    events = [event(item.index, State.SUCCEEDED, batch_id=part.batch.id) for part in claimed for item in part.items]
-    assert events
-    return events

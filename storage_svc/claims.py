@@ -10,6 +10,7 @@ from imagemill.domain.fairness import Demand, first_portions, share
 from imagemill.domain.items import ABANDONED, MAX_CLAIMS, Facts, Head, State, Timings
 from imagemill.ports.records import RELEASED, Claim, DueItem, Move, Prospect, Records, Unit
 from imagemill.runtime.markers import Marker
+from storage_svc.choosing import Chooser
 from storage_svc.measuring import count_moves, trace_moves
 
 UNPUBLISHED_S = 20.0
@@ -39,8 +40,9 @@ class ClaimLimits:
 
 
 async def claim_items(
-    records: Records, claim: Claim, limits: ClaimLimits, now: float, *, lease_s: float, in_doubt: bool = False
-) -> list[Claimed]:
+    records: Records, chooser: Chooser, claim: Claim, limits: ClaimLimits, now: float, *, lease_s: float,
+    in_doubt: bool = False,
+) -> list[Claimed]:  # fmt: skip
     """Claim due items. Raises `RecordsUnavailable`.
 
     `lease_s` is how long a published claim holds. `in_doubt` says that claims may have been published and not recorded
@@ -49,6 +51,7 @@ async def claim_items(
     until = RELEASED if in_doubt else now
     # Most looks find nothing, so they lock and write nothing; what they find is locked, and looked at again.
     prospects = await records.prospects()
+    chooser.forget_all_but({each.batch_id for each in prospects})
     may_have_expired = any(each.lease_ends_at is not None and each.lease_ends_at <= until for each in prospects)
     wanted = _wants(prospects, limits, now)
     if not wanted and not may_have_expired:
@@ -61,7 +64,7 @@ async def claim_items(
             # A lease ends when the queues have moved past it; until then it is prolonged, also for a mill that slept.
             await unit.extend_leases(claim.epoch, now + lease_s, now)
             expired = await _expired(unit, active, limits, until)
-        waiting = await _waiting(unit, prospects, {batch.id: batch for batch in found}, limits, now)
+        waiting = await _waiting(unit, chooser, prospects, {batch.id: batch for batch in found}, limits, now)
         claimed = []
         for batch in active:
             due = expired.get(batch.id, []) + waiting.get(batch.id, [])
@@ -93,19 +96,22 @@ async def _expired(unit: Unit, active: Sequence[Batch], limits: ClaimLimits, unt
 
 
 async def _waiting(
-    unit: Unit, prospects: Collection[Prospect], locked: Mapping[str, Batch], limits: ClaimLimits, now: float
-) -> dict[str, list[DueItem]]:
+    unit: Unit, chooser: Chooser, prospects: Collection[Prospect], locked: Mapping[str, Batch], limits: ClaimLimits,
+    now: float,
+) -> dict[str, list[DueItem]]:  # fmt: skip
     """Due items of locked batches; how many, is judged by what these count now."""
     present = [
         replace(each, counts=locked[each.batch_id].counts) if each.batch_id in locked else each
         for each in prospects
         if each.batch_id not in locked or locked[each.batch_id].state is BatchState.ACTIVE
     ]
-    return {
-        batch_id: await unit.due_items(batch_id, now, number, in_flight=False)
-        for batch_id, number in _wants(present, limits, now).items()
-        if batch_id in locked
-    }
+    room = limits.window - sum(each.counts.in_flight for each in present)
+    waiting = {}
+    for batch_id, number in _wants(present, limits, now).items():
+        if batch_id in locked:
+            waiting[batch_id] = await chooser.due_items(unit, locked[batch_id], now, number, room)
+            room -= len(waiting[batch_id])
+    return waiting
 
 
 def _wants(prospects: Collection[Prospect], limits: ClaimLimits, now: float) -> dict[str, int]:

@@ -18,6 +18,7 @@ from imagemill.strikes import Point, strike
 from imagemill.v1 import storage_service_pb2 as inner
 from imagemill.v1.storage_service_pb2_grpc import StorageServiceServicer
 from storage_svc import intake
+from storage_svc.choosing import Chooser
 from storage_svc.claims import (
     NO_LIMIT,
     UNPUBLISHED_S,
@@ -53,6 +54,7 @@ class InnerApi(StorageServiceServicer):
         self._records = records
         self._changes = changes
         self._broker = broker
+        self._chooser = Chooser()
         self._lease_s = lease_s
         self._doubt_s = doubt_s
         self._in_doubt_until = time.monotonic() + doubt_s
@@ -108,7 +110,9 @@ class InnerApi(StorageServiceServicer):
                 now = time.time()
                 claim = Claim(request.token, request.epoch, now + unpublished_s)
                 in_doubt = time.monotonic() < self._in_doubt_until
-                claimed = await claim_items(self._records, claim, limits, now, lease_s=self._lease_s, in_doubt=in_doubt)
+                claimed = await claim_items(
+                    self._records, self._chooser, claim, limits, now, lease_s=self._lease_s, in_doubt=in_doubt
+                )
                 if claimed:
                     strike(Point.CLAIM_COMMITTED)
                 left = deadline - time.monotonic()

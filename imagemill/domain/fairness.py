@@ -1,8 +1,9 @@
-"""How the conveyor's room is shared out among batches."""
+"""How the conveyor's room is shared out among batches, and among the hosts of one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -82,3 +83,37 @@ def share(room: int, window: int, demands: Sequence[Demand]) -> dict[str, int]:
         shares[demand.batch_id] += extra
         room -= extra
     return {batch_id: number for batch_id, number in shares.items() if number}
+
+
+class HostShares:
+    """Shares the window's room out among the hosts of one batch: each may hold as much as is left for all others.
+
+    So one that does not answer leaves half of the window free, the next one half of that, and those that take turns
+    have equal parts. (The dynamic threshold, with alpha 1, of Choudhury and Hahne, "Dynamic queue length thresholds for
+    shared-memory packet switches", 1998.)
+    """
+
+    def __init__(self, held: Mapping[str, int], room: int) -> None:
+        self._held = Counter(held)
+        self._room = room
+
+    def is_full(self, host: str) -> bool:
+        """Whether a host has its share; a first portion it has anyway, and nobody needs any."""
+        return bool(host) and self._held[host] >= max(self._room, FIRST_PORTION)
+
+    def grant(self, host: str) -> bool:
+        """Give a host room for one more item, unless it has its share."""
+        if self.is_full(host):
+            return False
+        self._held[host] += 1
+        self._room -= 1
+        return True
+
+    def spread(self, hosts: Iterable[str], number: int) -> list[int]:
+        """Choose so many items of these hosts, by position, where shares don't bind: whoever has least is first."""
+        held = self._held.copy()
+        ranked: list[tuple[int, int]] = []
+        for position, host in enumerate(hosts):
+            ranked.append((held[host], position))
+            held[host] += 1
+        return [position for _, position in sorted(ranked)[:number]]

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from imagemill.domain.batches import Batch, Counts
@@ -67,6 +67,14 @@ class DueItem:
     """What an earlier claim has stored durably; None when the item must be downloaded."""
     download_ms: float = 0.0
     """How long its download took."""
+    host: str = ""
+    """Whom its source names; empty when nobody."""
+    due_at: float = field(default=0.0, compare=False)
+    """Since when it wants work; a claim moves that."""
+
+
+Place = tuple[float, int]
+"""Where a waiting item stands in the order of R5: its due time and its index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +202,15 @@ class Unit(Protocol):
 
     async def due_items(self, batch_id: str, now: float, limit: int, *, in_flight: bool) -> list[DueItem]:
         """Items that are due (R5): those in flight whose lease has ended, or those that wait."""
+
+    async def due_hosts(self, batch_id: str, now: float, after: Place, limit: int) -> list[tuple[Place, str]]:
+        """The hosts of items that wait and are due, from behind a place on (R5); reads much less of each."""
+
+    async def due_items_of(self, batch_id: str, indexes: Collection[int], now: float) -> list[DueItem]:
+        """Those of the items that wait and are due (R5)."""
+
+    async def asked_hosts(self, batch_id: str) -> dict[str, int]:
+        """How many items in flight each host has that, as far as is known, are not downloaded yet."""
 
     async def claim(self, claim: Claim, batch_id: str, items: Sequence[tuple[int, Head, int]], now: float) -> None:
         """Write (index, head, revision) of claimed items, held until the claim's lease ends."""

@@ -33,6 +33,43 @@ async def test_r5_due_items_come_by_due_time_then_index(records: Records) -> Non
         assert due[2].source == "http://pictures.test/1.jpg"
 
 
+async def test_r5_hosts_of_due_items_come_in_the_same_order_from_behind_a_place_on(records: Records) -> None:
+    await put_batch(records, new_batch(), [*new_items(range(3), host="a.test"), *new_items([3], host="b.test")])
+    await claim_rows(records, [1])
+    async with records.write() as unit:
+        for index, due_at in ((0, 30.0), (2, 99.0)):
+            await unit.move_items([move(index, Head(State.PENDING, 1), 10 + index, due_at=due_at)])
+
+        found = await unit.due_hosts("b", 50.0, (-1.0, -1), 10)
+        assert found == [((0.0, 3), "b.test"), ((30.0, 0), "a.test")]
+        assert await unit.due_hosts("b", 50.0, (0.0, 2), 1) == found[:1]
+        assert await unit.due_hosts("b", 50.0, (0.0, 3), 10) == found[1:]
+        assert await unit.due_hosts("b", 50.0, (30.0, 0), 10) == []
+        assert [place for place, _ in await unit.due_hosts("b", 99.0, (30.0, 0), 10)] == [(99.0, 2)]
+
+
+async def test_r5_items_are_found_by_index_if_they_wait_and_are_due(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(5)))
+    await claim_rows(records, [1])
+    async with records.write() as unit:
+        await unit.move_items([move(3, Head(State.PENDING, 1), 13, due_at=99.0)])
+
+        (item,) = await unit.due_items_of("b", [4, 3, 1, 9], 50.0)
+        assert (item.index, item.host, item.due_at) == (4, "pictures.test", 0.0)
+        assert item.source == "http://pictures.test/4.jpg"
+
+
+async def test_r5_hosts_are_told_with_what_they_have_been_asked_for(records: Records) -> None:
+    of_a, of_b = new_items(range(4), host="a.test"), new_items(range(4, 8), host="b.test")
+    await put_batch(records, new_batch(), [*of_a, *of_b, *new_items([8], host="c.test")])
+    await claim_rows(records, [0, 1, 2, 4, 5])
+    async with records.write() as unit:
+        await unit.move_items([move(1, Head(State.DOWNLOADING, 0, 1), 10), move(2, Head(State.PROCESSING, 0, 1), 11)])
+        await unit.move_items([move(4, Head(State.SUCCEEDED, 0, 1), 12, facts=success())])
+
+        assert await unit.asked_hosts("b") == {"a.test": 2, "b.test": 1}
+
+
 async def test_r5_an_item_that_a_claim_holds_is_not_due_until_its_lease_ends(records: Records) -> None:
     await put_batch(records, new_batch(), new_items(range(2)))
     await claim_rows(records, [0], lease_until=100.0)

@@ -7,6 +7,7 @@ import asyncio
 import asyncpg
 
 from imagemill.ports.records import Claim
+from storage_svc.choosing import Chooser
 from storage_svc.claims import ClaimLimits, claim_items
 from tests.support.builders import FAR_OFF, claim_rows, new_batch, new_items, put_batch
 from tests.support.eventually import eventually
@@ -58,6 +59,6 @@ async def test_a_claim_waits_for_no_batch_that_it_takes_nothing_of(postgres_url:
 
         async with one.write() as unit:
             await unit.batches(["in flight"])
-            (claimed,) = await claim_items(other, Claim("mine", "e", FAR_OFF), limits, 0.0, lease_s=60.0)
+            (claimed,) = await claim_items(other, Chooser(), Claim("mine", "e", FAR_OFF), limits, 0.0, lease_s=60.0)
 
     assert (claimed.batch.id, [item.index for item in claimed.items]) == ("waits", [0, 1])

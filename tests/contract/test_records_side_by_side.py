@@ -9,6 +9,7 @@ from imagemill.adapters.sql.postgres import PostgresRecords, open_postgres
 from imagemill.domain.batches import BatchState
 from imagemill.domain.items import ItemEvent, State
 from imagemill.ports.records import Claim, RecordsUnavailable
+from storage_svc.choosing import Chooser
 from storage_svc.claims import ClaimLimits, claim_items
 from storage_svc.fold import fold
 from storage_svc.intake import append_items, open_batch, seal_batch
@@ -36,7 +37,7 @@ async def test_r5_of_many_claimers_none_gets_what_another_has_and_nothing_is_lef
     async def claim_all(records: PostgresRecords, claimer: int) -> None:
         for turn in range(10_000):
             claim = Claim(f"{claimer}-{turn}", "e", FAR_OFF)
-            parts = await claim_items(records, claim, limits, NOW, lease_s=60.0)
+            parts = await claim_items(records, Chooser(), claim, limits, NOW, lease_s=60.0)
             if not parts:
                 return
             claimed.extend((part.batch.id, item.index) for part in parts for item in part.items)
@@ -89,7 +90,7 @@ class _Mill:
         while not self.over.is_set():
             turn += 1
             claim = Claim(f"{claimer}-{turn}", "e", FAR_OFF)
-            for part in await claim_items(store, claim, limits, NOW + 100 * turn, lease_s=60.0):
+            for part in await claim_items(store, Chooser(), claim, limits, NOW + 100 * turn, lease_s=60.0):
                 for item in part.items:
                     outcome = self._chance.choice((State.SUCCEEDED, State.SUCCEEDED, State.FAILED, State.PENDING))
                     reported = event(item.index % 50, outcome, item.head.attempt, batch_id=part.batch.id)

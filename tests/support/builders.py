@@ -44,8 +44,8 @@ def new_batch(
     )
 
 
-def new_items(indexes: Iterable[int], state: State = State.PENDING) -> list[NewItem]:
-    return [NewItem(index, f"http://pictures.test/{index}.jpg", index + 1, "pictures.test", state) for index in indexes]
+def new_items(indexes: Iterable[int], state: State = State.PENDING, *, host: str = "pictures.test") -> list[NewItem]:
+    return [NewItem(index, f"http://{host}/{index}.jpg", index + 1, host, state) for index in indexes]
 
 
 def digest(content: int) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     RowMapping,
     Select,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    tuple_,
     update,
 )
 
@@ -32,7 +34,7 @@ from imagemill.adapters.sql.rows import (
 from imagemill.adapters.sql.schema import IN_FLIGHT, PENDING, batches, claims, epochs, items
 from imagemill.domain.batches import Batch, BatchState
 from imagemill.domain.items import Head, State
-from imagemill.ports.records import RELEASED, Claim, DueItem, Move, NewItem, Twin
+from imagemill.ports.records import RELEASED, Claim, DueItem, Move, NewItem, Place, Twin
 
 _WORKING = (BatchState.ACTIVE.value, BatchState.PAUSED.value, BatchState.CANCELLING.value)
 _CLAIM_KEPT_S = 60.0
@@ -47,23 +49,36 @@ _ENTER = text(
 _DUE_COLUMNS = (
     items.c.idx, items.c.source, items.c.state, items.c.attempt, items.c.claims, items.c.sha256, items.c.size_bytes,
     items.c.format, items.c.width, items.c.height, items.c.mode, items.c.original_key, items.c.original_status,
-    items.c.remarks, items.c.tries, items.c.download_ms,
+    items.c.remarks, items.c.tries, items.c.download_ms, items.c.host, items.c.due_at,
 )  # fmt: skip
 _HEAD_COLUMNS = (items.c.idx, items.c.state, items.c.attempt, items.c.claims, items.c.size_bytes)
 
 
-def _due(condition: TextClause) -> Select[Any]:
+def _due(condition: TextClause, *columns: Column[Any]) -> Select[Any]:
     return (
-        select(*_DUE_COLUMNS)
+        select(*columns)
         .where(items.c.batch_id == bindparam("batch_id"), condition, items.c.due_at <= bindparam("now"))
         .order_by(items.c.due_at, items.c.idx)
-        .limit(bindparam("most"))
-        .with_for_update(skip_locked=True)
     )
 
 
+def _taken(query: Select[Any]) -> Select[Any]:
+    return query.limit(bindparam("most")).with_for_update(skip_locked=True)
+
+
 # Built once: making a statement of so many columns costs more than running it.
-_DUE_WAITING, _DUE_IN_FLIGHT = _due(PENDING), _due(IN_FLIGHT)
+_DUE_WAITING, _DUE_IN_FLIGHT = _taken(_due(PENDING, *_DUE_COLUMNS)), _taken(_due(IN_FLIGHT, *_DUE_COLUMNS))
+_DUE_OF = _taken(_due(PENDING, *_DUE_COLUMNS).where(items.c.idx.in_(bindparam("indexes", expanding=True))))
+_DUE_HOSTS = (
+    _due(PENDING, items.c.due_at, items.c.idx, items.c.host)
+    .where(tuple_(items.c.due_at, items.c.idx) > tuple_(bindparam("after_due"), bindparam("after_index")))
+    .limit(bindparam("most"))
+)
+_ASKED_HOSTS = (
+    select(items.c.host, func.count().label("number"))
+    .where(items.c.batch_id == bindparam("batch_id"), IN_FLIGHT, items.c.state <= State.DOWNLOADING.value)
+    .group_by(items.c.host)
+)
 _WORKING_IDS = select(batches.c.id).where(batches.c.state.in_(_WORKING))
 _IN_FLIGHT_COUNTS = [batches.c[f"n_{state.name.lower()}"] for state in State if state.is_in_flight]
 _IN_FLIGHT_IDS = _WORKING_IDS.where(or_(*(count > 0 for count in _IN_FLIGHT_COUNTS)))
@@ -169,6 +184,22 @@ class SqlUnit(ABC):
         asked = {"batch_id": batch_id, "now": now, "most": limit}
         rows = await self._connection.rows(_DUE_IN_FLIGHT if in_flight else _DUE_WAITING, asked)
         return [_due_item(row) for row in rows]
+
+    async def due_hosts(self, batch_id: str, now: float, after: Place, limit: int) -> list[tuple[Place, str]]:
+        """The hosts of waiting items from behind a place on."""
+        asked = {"batch_id": batch_id, "now": now, "after_due": after[0], "after_index": after[1], "most": limit}
+        rows = await self._connection.rows(_DUE_HOSTS, asked)
+        return [((row["due_at"], row["idx"]), row["host"]) for row in rows]
+
+    async def due_items_of(self, batch_id: str, indexes: Collection[int], now: float) -> list[DueItem]:
+        """Those of the items that wait and are due."""
+        asked = {"batch_id": batch_id, "now": now, "indexes": sorted(indexes), "most": len(indexes)}
+        return [_due_item(row) for row in await self._connection.rows(_DUE_OF, asked)]
+
+    async def asked_hosts(self, batch_id: str) -> dict[str, int]:
+        """How many items in flight each host has that are not downloaded yet."""
+        rows = await self._connection.rows(_ASKED_HOSTS, {"batch_id": batch_id})
+        return {row["host"]: row["number"] for row in rows}
 
     async def claimed(self, token: str) -> list[tuple[str, DueItem]]:
         """What a claim of this token holds."""
@@ -299,4 +330,7 @@ class SqlUnit(ABC):
 
 
 def _due_item(row: RowMapping) -> DueItem:
-    return DueItem(row["idx"], row["source"], head_from(row), original_from(row), row["download_ms"] or 0.0)
+    return DueItem(
+        row["idx"], row["source"], head_from(row), original_from(row), row["download_ms"] or 0.0, row["host"],
+        row["due_at"],
+    )  # fmt: skip

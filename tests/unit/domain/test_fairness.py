@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagemill.domain.fairness import FIRST_PORTION, RESERVED, Demand, first_portions, share
+from imagemill.domain.fairness import FIRST_PORTION, RESERVED, Demand, HostShares, first_portions, share
 
 demands = st.lists(
     st.builds(Demand, st.uuids().map(str), st.integers(1, 100), st.integers(0, 300), st.integers(1, 10_000)),
@@ -113,3 +113,38 @@ def test_first_portions_exceed_the_window_by_its_reserve_at_most(
         granted = portions.get(want.batch_id, 0)
         assert granted <= want.waiting
         assert not granted or want.in_flight + granted <= FIRST_PORTION
+
+
+@given(st.integers(1, 3), st.integers(256, 4096))
+def test_hosts_that_take_what_they_get_one_after_another_leave_half_of_what_they_find(hosts: int, window: int) -> None:
+    shares = HostShares({}, window)
+    names = [f"{number}.test" for number in range(hosts)]
+    held = Counter(name for name in names for _ in range(window) if shares.grant(name))
+
+    assert window - held.total() == window >> hosts
+
+
+def test_hosts_that_take_turns_have_equal_parts_and_leave_as_much() -> None:
+    shares = HostShares({}, 400)
+    held = Counter(name for _ in range(400) for name in ("a.test", "b.test", "c.test") if shares.grant(name))
+
+    assert held == {"a.test": 100, "b.test": 100, "c.test": 100}
+
+
+def test_a_host_with_next_to_nothing_gets_a_first_portion_without_any_room() -> None:
+    shares = HostShares({"slow.test": 100, "new.test": FIRST_PORTION - 2}, 0)
+
+    assert not shares.grant("slow.test")
+    assert [shares.grant("new.test") for _ in range(3)] == [True, True, False]
+
+
+def test_what_names_no_host_is_never_refused() -> None:
+    shares = HostShares({"": 1_000}, 0)
+
+    assert shares.grant("")
+
+
+def test_where_shares_do_not_bind_whoever_has_least_is_first() -> None:
+    shares = HostShares({"slow.test": 4, "quick.test": 1}, 0)
+
+    assert shares.spread(["slow.test", "slow.test", "quick.test", "new.test", "quick.test"], 4) == [3, 2, 4, 0]

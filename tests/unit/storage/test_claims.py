@@ -8,6 +8,7 @@ from imagemill.adapters.sql.sqlite import SqliteRecords
 from imagemill.domain.batches import BatchState
 from imagemill.domain.items import ABANDONED, MAX_CLAIMS, Facts, Head, State
 from imagemill.ports.records import Claim
+from storage_svc.choosing import Chooser
 from storage_svc.claims import (
     Claimed,
     ClaimLimits,
@@ -39,6 +40,7 @@ async def claim(
 ) -> list[Claimed]:  # fmt: skip
     return await claim_items(
         records,
+        Chooser(),
         Claim(token, epoch, now + LEASE_S),
         ClaimLimits(max_items=most, window=window, least=least),
         now,

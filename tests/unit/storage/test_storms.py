@@ -14,6 +14,7 @@ from imagemill.adapters.sql.sqlite import SqliteRecords
 from imagemill.domain.batches import BatchState
 from imagemill.domain.items import ABANDONED, Facts, ItemEvent, ItemRow, State
 from imagemill.ports.records import Claim
+from storage_svc.choosing import Chooser
 from storage_svc.claims import Claimed, ClaimLimits, claim_items, release_claims
 from storage_svc.fold import fold
 from tests.support.builders import (
@@ -50,7 +51,7 @@ class Storm:
         """Claim what is due and let workers run on it; some of them die at some point."""
         limits = ClaimLimits(max_items=WINDOW, window=WINDOW, least=1)
         claim = Claim(f"token-{number}", f"epoch-{number // 5}", self.now + LEASE_S)
-        for part in await claim_items(self.records, claim, limits, self.now, lease_s=LEASE_S):
+        for part in await claim_items(self.records, Chooser(), claim, limits, self.now, lease_s=LEASE_S):
             self._run(part)
         await self.look()
         assert (await batch_of(self.records)).counts.in_flight <= WINDOW
