@@ -33,11 +33,11 @@ _ROUNDS = 5
 
 def main() -> int:
     choices = _parser().parse_args()
-    here = facts()
     published = report.load(RUNS) if RUNS.exists() and not choices.images else []
     for kind in {JOBS[name].kind for name in choices.jobs}:
         corpus.ensure(choices.folder, kind)
     runners = prepared(choices.runners, choices.folder)
+    here = facts()  # with the servers that preparing has installed
     left_out = set(choices.runners) - {runner.name for runner in runners}
     results: list[Result] = []
     with serving(choices.folder) as address, ExitStack() as stack:
