@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from imagemill.domain.batches import Batch
-from imagemill.domain.fairness import HostShares
+from imagemill.domain.fairness import FIRST_PORTION, HostShares
 from imagemill.ports.records import DueItem, Place, Unit
 
 LOOK = 2048
@@ -36,8 +36,8 @@ class Chooser:
         `room` is what the window has.
         """
         due = await unit.due_items(batch.id, now, number, in_flight=False)
-        if batch.counts.in_flight + 2 * len(due) <= room:
-            return due  # no host has its share, even if all is one host's
+        if batch.counts.in_flight + len(due) <= max(room - len(due), FIRST_PORTION):
+            return due  # no host would have more than its share, even if all is one host's
         shares = HostShares(await unit.asked_hosts(batch.id), room)
         chosen: list[DueItem] = []
         refused: list[DueItem] = []

@@ -60,6 +60,9 @@ async def _rows_read_by_a_round(records: PostgresRecords) -> int:
     succeeded = Head(State.SUCCEEDED, 0, 1)
     async with records.write() as unit:
         due = await unit.due_items("b", NOW, 50, in_flight=False)
+        behind = await unit.due_hosts("b", NOW, (due[-1].due_at, due[-1].index), 50)
+        assert [index for (_, index), _ in behind] == list(range(50, 100))
+        assert len(await unit.due_items_of("b", range(50, 60), NOW)) == 10
         await unit.claim(
             Claim("t", "e", FAR_OFF), "b", [(each.index, Head(State.QUEUED, 0, 1), 1) for each in due], NOW
         )
@@ -68,6 +71,7 @@ async def _rows_read_by_a_round(records: PostgresRecords) -> int:
         await unit.save_batch(batch)
         await unit.extend_leases("e", FAR_OFF, NOW)
         assert len(await unit.claimed("t")) == len(due) == 50
+        assert await unit.asked_hosts("b") == {"pictures.test": 50}
         await unit.heads("b", [each.index for each in due])
         await unit.move_items([move(each.index, succeeded, 2, facts=success(each.index)) for each in due])
         first = await unit.first_twins("b", [digest(each.index) for each in due])

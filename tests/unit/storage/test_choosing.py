@@ -115,6 +115,20 @@ async def test_the_same_stretch_is_not_looked_at_twice(records: SqliteRecords, m
     assert looked[2:] == sorted(looked[2:])
 
 
+async def test_a_first_portion_asks_nothing_about_hosts(
+    records: SqliteRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def asked_hosts(self: SqlUnit, batch_id: str) -> dict[str, int]:
+        raise AssertionError("a hundred small batches would ask it with each claim")
+
+    claims = await claims_of(records, slow(range(1_000)))
+    await claims.next(WINDOW // 2)
+    monkeypatch.setattr(SqlUnit, "asked_hosts", asked_hosts)
+    await put_batch(records, new_batch("small"), new_items(range(100)))
+
+    assert await claims.next(16) == list(range(16))
+
+
 async def test_behind_several_slow_hosts_others_are_found(records: SqliteRecords) -> None:
     items = [item for n in range(3) for item in new_items(range(300 * n, 300 * n + 300), host=f"slow-{n}.test")]
     claims = await claims_of(records, [*items, *new_items(range(900, 1_000))])
