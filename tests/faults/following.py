@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -42,18 +43,31 @@ class Followed:
 
 
 class Clients:
-    """Hands a list in by the first of the mill's doors, and follows it through each of them, in a thread of its own."""
+    """Hands a list in by the first of the mill's doors, and follows it through each of them, in a thread of its own.
+
+    They stop with their context: those of a test that has failed would ask its dead mill through the tests after it.
+    """
 
     def __init__(self, targets: Sequence[str], urls: Sequence[str], *, keep_originals: bool = False) -> None:
         self._targets = targets
         self._urls = urls
         self._keep_originals = keep_originals
+        self._runner = asyncio.Runner()
+        self._loop = self._runner.get_loop()
         self._thread = threading.Thread(target=self._run, name="clients", daemon=True)
         self._taken = threading.Event()
         self._error: BaseException | None = None
         self.batch_id = ""
         self.followed = [Followed() for _ in targets]
         self._thread.start()
+
+    def __enter__(self) -> Clients:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(RuntimeError):  # its loop is closed: it has come to its end
+            self._loop.call_soon_threadsafe(self._stop)
+        self._thread.join()
 
     def until_taken(self, timeout_s: float) -> str:
         """Wait until the batch is handed in; its id."""
@@ -78,11 +92,16 @@ class Clients:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._work())
+            with self._runner:
+                self._runner.run(self._work())
         except BaseException as error:  # told in the thread of the test
             self._error = error
         finally:
             self._taken.set()
+
+    def _stop(self) -> None:
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
 
     async def _work(self) -> None:
         async with MillClient(self._targets[0], patience_s=PATIENCE_S) as client:

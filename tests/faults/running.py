@@ -30,13 +30,14 @@ def run(plan: Plan, folder: Path, record: Path) -> dict[str, Any]:
         )  # fmt: skip
         try:
             striker = Striker(ground, plan, journal)
-            clients = Clients([ground.cluster.target_of(f"gateway-{n}") for n in (1, 2)], ground.pictures.urls)
-            batch_id = clients.until_taken(TAKEN_S)
-            striker.strike_all()
-            ground.look()
-            left = plan.items - ground.progress.final
-            ground.cluster.until_serving(timeout_s=RECOVERED_S)
-            clients.until_ended(END_S)
+            doors = [ground.cluster.target_of(f"gateway-{n}") for n in (1, 2)]
+            with Clients(doors, ground.pictures.urls) as clients:
+                batch_id = clients.until_taken(TAKEN_S)
+                striker.strike_all()
+                ground.look()
+                left = plan.items - ground.progress.final
+                ground.cluster.until_serving(timeout_s=RECOVERED_S)
+                clients.until_ended(END_S)
             verdict = judge(ground, batch_id, clients.followed, striker.in_flight_at_kills)
             verdict |= {"left_at_last_fault": left, "kills": dict(Counter(striker.kills))}
             verdict["clean"] = left > 0 and not any(verdict[name] for name in MUST_BE_NONE)

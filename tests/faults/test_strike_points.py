@@ -63,32 +63,28 @@ def died_at(strike: Strike, program: Program) -> None:
 @pytest.mark.timeout(600)
 def test_each_service_dies_at_every_point_of_its_way(tmp_path_factory: pytest.TempPathFactory) -> None:
     with open_ground(tmp_path_factory.mktemp("ground"), ITEMS, replicas=1, lease_s=5) as ground:
-        before = handed_in(ground, ground.pictures.urls[:3])
-        before.until_ended(LONGEST_S)
+        with Clients([ground.cluster.target], ground.pictures.urls[:3]) as before:
+            before.until_ended(LONGEST_S)
         courses = [Course(ground, service) for service in SERVICES]
         ground.pictures.seconds_left = lambda: max(len(course.left) for course in courses) * DEATH_S
         ground.cluster.stop()
         for course in courses:
             course.begin()
 
-        clients = Clients([ground.cluster.target], ground.pictures.urls)
-        with ThreadPoolExecutor(len(courses) + 1) as threads:
+        with (
+            Clients([ground.cluster.target], ground.pictures.urls) as clients,
+            ThreadPoolExecutor(len(courses) + 1) as threads,
+        ):
             running = [threads.submit(course.run) for course in courses]
             batch_id = clients.until_taken(LONGEST_S)
             bury_letters(ground, batch_id)
-        for each in running:
-            each.result()
-        clients.until_ended(LONGEST_S)
+            for each in running:
+                each.result()
+            clients.until_ended(LONGEST_S)
 
         verdict = judge(ground, batch_id, clients.followed, sum(course.repeated for course in courses))
     assert {name: verdict[name] for name in MUST_BE_NONE if verdict[name]} == {}
     assert verdict["items"] == ITEMS
-
-
-def handed_in(ground: Ground, urls: Sequence[str]) -> Clients:
-    clients = Clients([ground.cluster.target], urls)
-    clients.until_taken(LONGEST_S)
-    return clients
 
 
 def bury_letters(ground: Ground, batch_id: str) -> None:

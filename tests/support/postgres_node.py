@@ -36,6 +36,7 @@ PASSWORD = "s3cret:/@?#%"
 """One that a URL can't hold as it is."""
 _UNSYNCED = ("fsync=off", "full_page_writes=off")
 """What a commit wrote survives the death of every process; that of the machine is not tested."""
+_AT_REST = (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
 _SETTINGS = (
     "listen_addresses=127.0.0.1",
     "max_connections=200",
@@ -103,7 +104,7 @@ class PostgresNode:
 
     def kill(self) -> int:
         """End all its processes as a power cut would, and see that they are dead; returns the id of the first."""
-        program, family = self._running(), self._family()
+        program, family = self._running(), self._stopped_family()
         # The first one first: it would end or replace the others.
         program.send(signal.SIGKILL)
         ended = program.ended()
@@ -118,9 +119,7 @@ class PostgresNode:
 
     def freeze(self) -> None:
         """Stop all its processes where they are."""
-        program = self._running()
-        program.send(signal.SIGSTOP)
-        self._frozen = self._family()
+        self._frozen = self._stopped_family()
         for process in self._frozen:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.suspend()
@@ -155,9 +154,14 @@ class PostgresNode:
         assert self._program is not None
         return self._program
 
-    def _family(self) -> list[psutil.Process]:
+    def _stopped_family(self) -> list[psutil.Process]:
+        """Stop the first process alone, and find those it has started, which is all there are until it goes on."""
+        program = self._running()
+        program.send(signal.SIGSTOP)
+        # Before it has stopped it may start another, which would be missed, and live on.
+        eventually_blocking(lambda: psutil.Process(program.pid).status() in _AT_REST, timeout_s=START_S, pause_s=0.001)
         # Not by their environment: the server's processes write their titles over it.
-        return self._running().children()
+        return program.children()
 
     def _make_cluster(self) -> None:
         password = self._folder / "password"
