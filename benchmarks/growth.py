@@ -43,6 +43,8 @@ _COUNTS = [1000, 10_000, 100_000, 1_000_000]
 _ASKED = 40
 """How often a quick answer is asked for."""
 _BATCHES = 100
+_HANDED_IN = 3
+"""How often a list of each size is handed in."""
 _LONGEST_UNREST_S = 300.0
 _BANNER = re.compile(r"is up at (\S+)\.\n(?:.*\n)+Ctrl-C")
 
@@ -148,10 +150,8 @@ async def grow(address: str, count: int, batches: int, folder: Path) -> Done:
         before = _cpu(first)
         async with MillClient(target) as client:
             started = time.perf_counter()
-            shares = [range(number, count, batches) for number in range(batches)]
-            names = await asyncio.gather(*(_submitted(client, address, share) for share in shares))
-            intake_s = time.perf_counter() - started
-            await _all_succeeded(client, {name: len(share) for name, share in zip(names, shares, strict=True)})
+            sizes = await _handed_in(client, address, count, batches)
+            await _all_succeeded(client, sizes)
             took_s = time.perf_counter() - started
             # Manifest and report are written when the last watcher knows of the end already.
             cpu_at_rest({"mill": program.pid}, _LONGEST_UNREST_S)
@@ -163,8 +163,8 @@ async def grow(address: str, count: int, batches: int, folder: Path) -> Done:
         growth = Growth(
             items=count,
             batches=batches,
-            intake_s=intake_s,
-            intake_ms=1000 * intake_s / count,
+            intake_s=math.nan,
+            intake_ms=math.nan,
             outside_ms=1000 * (after[0] - before[0]) / count,
             whole_ms=1000 * (sum(after) - sum(before)) / count,
             items_a_second=count / took_s,
@@ -175,7 +175,7 @@ async def grow(address: str, count: int, batches: int, folder: Path) -> Done:
             claim_ms=math.nan,
             fold_ms=math.nan,
         )
-        return Done(growth, names[0], folder)
+        return Done(growth, next(iter(sizes)), folder)
 
 
 @contextmanager
@@ -190,6 +190,13 @@ def _standing_mill(folder: Path) -> Iterator[tuple[Program, str]]:
         yield program, found[1]
     finally:
         program.destroy()
+
+
+async def _handed_in(client: MillClient, address: str, count: int, batches: int) -> dict[str, int]:
+    """Hand in `count` tiny pictures in so many batches at once; returns how many items each of them has."""
+    shares = [range(number, count, batches) for number in range(batches)]
+    names = await asyncio.gather(*(_submitted(client, address, share) for share in shares))
+    return {name: len(share) for name, share in zip(names, shares, strict=True)}
 
 
 async def _submitted(client: MillClient, address: str, numbers: Sequence[int]) -> str:
@@ -214,6 +221,22 @@ async def _all_succeeded(client: MillClient, items: Mapping[str, int]) -> None:
                 raise WrongOutput(f"{batch.name}: {batch.progress.succeeded} of {items[batch.name]} items succeeded")
             if not left:
                 return
+
+
+async def intakes(address: str, sizes: Sequence[tuple[int, int]], folder: Path) -> list[float]:
+    """Hand each size, items and batches, in to a new mill, by turns and several times; returns medians in seconds."""
+    times: list[list[float]] = [[] for _ in sizes]
+    for _ in range(_HANDED_IN):
+        for (count, batches), taken in zip(sizes, times, strict=True):
+            with (
+                tempfile.TemporaryDirectory(prefix="intake-", dir=folder) as own,
+                _standing_mill(Path(own) / "data") as (_, target),
+            ):
+                async with MillClient(target) as client:
+                    started = time.perf_counter()
+                    await _handed_in(client, address, count, batches)
+                    taken.append(time.perf_counter() - started)
+    return [statistics.median(taken) for taken in times]
 
 
 async def answered(done: Sequence[Done]) -> list[Growth]:
@@ -264,10 +287,15 @@ def main() -> int:
             done.append(_done(address, items, batches, Path(folder) / f"{items}-in-{batches}"))
             _print(done[-1].growth)
         answers = asyncio.run(answered(done))
+        taken = asyncio.run(intakes(address, sizes, Path(folder)))
         rows = asyncio.run(row_times(sizes, Path(folder)))
-    measured = [replace(each, **asdict(times)) for each, times in zip(answers, rows, strict=True)]
+    measured = [
+        replace(each, intake_s=seconds, intake_ms=1000 * seconds / each.items, **asdict(times))
+        for each, seconds, times in zip(answers, taken, rows, strict=True)
+    ]
     for growth in measured:
         print(f"{growth.items:,} items in {growth.batches} batches")
+        print(f"  intake {growth.intake_s:.2f} s, {growth.intake_ms:.4f} ms per item")
         print(f"  first page {growth.list_ms:.1f} ms, first message of a watch {growth.watch_ms:.1f} ms")
         print(f"  claim of 256 {growth.claim_ms:.1f} ms, fold of 256 {growth.fold_ms:.1f} ms")
     kept = choices.folder / "growth.jsonl"

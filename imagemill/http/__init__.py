@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imagemill.http import lean_aiohttp as lean_aiohttp  # first, before others import it in full
+from imagemill.http import lean as lean  # first, before others import it in full
 from imagemill.http.client import Answer, GuardedClient
 from imagemill.http.settings import HttpSettings
 from imagemill.http.turns import Deadline
