@@ -43,8 +43,8 @@ _COUNTS = [1000, 10_000, 100_000, 1_000_000]
 _ASKED = 40
 """How often a quick answer is asked for."""
 _BATCHES = 100
-_HANDED_IN = 3
-"""How often a list of each size is handed in."""
+_ROUNDS = 3
+"""How often a list of each size is handed in, and how often one that takes seconds is done."""
 _LONGEST_UNREST_S = 300.0
 _BANNER = re.compile(r"is up at (\S+)\.\n(?:.*\n)+Ctrl-C")
 
@@ -226,7 +226,7 @@ async def _all_succeeded(client: MillClient, items: Mapping[str, int]) -> None:
 async def intakes(address: str, sizes: Sequence[tuple[int, int]], folder: Path) -> list[float]:
     """Hand each size, items and batches, in to a new mill, by turns and several times; returns medians in seconds."""
     times: list[list[float]] = [[] for _ in sizes]
-    for _ in range(_HANDED_IN):
+    for _ in range(_ROUNDS):
         for (count, batches), taken in zip(sizes, times, strict=True):
             with (
                 tempfile.TemporaryDirectory(prefix="intake-", dir=folder) as own,
@@ -280,12 +280,9 @@ def main() -> int:
     corpus.ensure(choices.folder, "tiny")
     sizes = [(count, 1) for count in choices.counts]
     sizes += [(choices.together, _BATCHES)] if choices.together else []
-    done = []
     # All are kept until the end, when their mills are asked by turns.
     with serving(choices.folder) as address, tempfile.TemporaryDirectory(prefix="growth-") as folder:
-        for items, batches in sizes:
-            done.append(_done(address, items, batches, Path(folder) / f"{items}-in-{batches}"))
-            _print(done[-1].growth)
+        done = _all_done(address, sizes, Path(folder))
         answers = asyncio.run(answered(done))
         taken = asyncio.run(intakes(address, sizes, Path(folder)))
         rows = asyncio.run(row_times(sizes, Path(folder)))
@@ -310,9 +307,28 @@ def main() -> int:
     return 0
 
 
-def _done(address: str, count: int, batches: int, folder: Path) -> Done:
-    folder.mkdir()
-    return asyncio.run(grow(address, count, batches, folder / "data"))
+def _all_done(address: str, sizes: Sequence[tuple[int, int]], folder: Path) -> list[Done]:
+    """Do each size, the small ones several times around the large ones; the figures are medians."""
+    runs: dict[tuple[int, int], list[Done]] = {size: [] for size in sizes}
+    for number, size in enumerate(_in_order(sizes)):
+        own = folder / f"{number}"
+        own.mkdir()
+        runs[size].append(asyncio.run(grow(address, *size, own / "data")))
+        _print(runs[size][-1].growth)
+    return [replace(same[0], growth=_median(same)) for same in runs.values()]
+
+
+def _in_order(sizes: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    large = [size for size in sizes if size[0] > FLAT_FROM]
+    for number in range(max(_ROUNDS, len(large))):
+        if number < _ROUNDS:
+            yield from (size for size in sizes if size not in large)
+        yield from large[number : number + 1]
+
+
+def _median(same: Sequence[Done]) -> Growth:
+    figures = {each.name: [getattr(one.growth, each.name) for one in same] for each in fields(Growth)}
+    return Growth(**{name: statistics.median(values) for name, values in figures.items()})
 
 
 def _print(growth: Growth) -> None:
