@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from imagemill.domain.batches import Batch, BatchState
+from imagemill.domain.batches import Batch, BatchState, Counts
 from imagemill.domain.fairness import Demand, first_portions, share
 from imagemill.domain.items import ABANDONED, MAX_CLAIMS, Facts, Head, State, Timings
 from imagemill.ports.records import RELEASED, Claim, DueItem, Move, Prospect, Records, Unit
@@ -101,11 +101,11 @@ async def _waiting(
 ) -> dict[str, list[DueItem]]:  # fmt: skip
     """Due items of locked batches; how many, is judged by what these count now."""
     present = [
-        replace(each, counts=locked[each.batch_id].counts) if each.batch_id in locked else each
+        _as_of(locked[each.batch_id].counts, each) if each.batch_id in locked else each
         for each in prospects
         if each.batch_id not in locked or locked[each.batch_id].state is BatchState.ACTIVE
     ]
-    room = limits.window - sum(each.counts.in_flight for each in present)
+    room = limits.window - sum(each.in_flight for each in present)
     waiting = {}
     for batch_id, number in _wants(present, limits, now).items():
         if batch_id in locked:
@@ -114,14 +114,19 @@ async def _waiting(
     return waiting
 
 
+def _as_of(counts: Counts, prospect: Prospect) -> Prospect:
+    to_render = counts[State.DOWNLOADED] + counts[State.PROCESSING]
+    return replace(prospect, waiting=counts[State.PENDING], in_flight=counts.in_flight, to_render=to_render)
+
+
 def _wants(prospects: Collection[Prospect], limits: ClaimLimits, now: float) -> dict[str, int]:
     """How many waiting items to take of each batch."""
-    in_flight = sum(each.counts.in_flight for each in prospects)
-    backlog = sum(each.counts[State.DOWNLOADED] + each.counts[State.PROCESSING] for each in prospects)
+    in_flight = sum(each.in_flight for each in prospects)
+    backlog = sum(each.to_render for each in prospects)
     demands = [
-        Demand(each.batch_id, each.priority, each.counts.in_flight, each.counts[State.PENDING], each.served_at)
+        Demand(each.batch_id, each.priority, each.in_flight, each.waiting, each.served_at)
         for each in prospects
-        if each.counts[State.PENDING] and each.due_at is not None and each.due_at <= now
+        if each.waiting and each.due_at is not None and each.due_at <= now
     ]
     wants = first_portions(in_flight, limits.window, limits.max_items, demands)
     taken = sum(wants.values())

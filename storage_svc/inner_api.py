@@ -127,7 +127,7 @@ class InnerApi(StorageServiceServicer):
                     await asyncio.sleep(max(looked + LOOK_S - time.monotonic(), 0.0))
 
     async def _answer(self, claimed: Sequence[Claimed]) -> inner.ClaimItemsResponse:
-        at_work = [each for each in await self._records.prospects() if each.counts.in_flight]
+        at_work = [each for each in await self._records.prospects() if each.in_flight]
         return inner.ClaimItemsResponse(
             batches=[_claim_message(part) for part in claimed if part.items],
             at_work=[_at_work_message(each) for each in at_work],
@@ -242,8 +242,8 @@ def _claim_message(part: Claimed) -> inner.BatchClaim:
 
 
 def _at_work_message(prospect: Prospect) -> inner.BatchAtWork:
-    in_flight = prospect.counts.in_flight
-    return inner.BatchAtWork(batch_id=prospect.batch_id, in_flight=in_flight, departed=prospect.dispatched - in_flight)
+    departed = prospect.dispatched - prospect.in_flight
+    return inner.BatchAtWork(batch_id=prospect.batch_id, in_flight=prospect.in_flight, departed=departed)
 
 
 def _claimed_items(part: Claimed) -> Iterable[inner.ClaimedItem]:

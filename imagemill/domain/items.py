@@ -39,6 +39,9 @@ class State(IntEnum):
         return State.QUEUED <= self <= State.PROCESSING
 
 
+IN_FLIGHT_STATES = tuple(state for state in State if state.is_in_flight)
+
+
 @dataclass(frozen=True, slots=True)
 class Original:
     """What is known of a downloaded picture; width and height as displayed, 0 until it was decoded."""

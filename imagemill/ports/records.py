@@ -22,7 +22,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from imagemill.domain.batches import Batch, Counts
+from imagemill.domain.batches import Batch
 from imagemill.domain.failures import Failure
 from imagemill.domain.figures import Figures, Hosts
 from imagemill.domain.items import Facts, Head, ItemRow, Original, State
@@ -83,7 +83,11 @@ class Prospect:
 
     batch_id: str
     priority: int
-    counts: Counts
+    waiting: int
+    """Items that are PENDING, due or not."""
+    in_flight: int
+    to_render: int
+    """Of those in flight, what is downloaded or being rendered."""
     dispatched: int
     """How often an item was put in flight that was not."""
     served_at: float

@@ -29,12 +29,17 @@ async def test_active_batches_come_oldest_first_and_no_others(records: Records) 
 
 
 async def test_a_prospect_counts_what_its_batch_counts(records: Records) -> None:
-    await put_batch(records, new_batch(), new_items(range(5)))
-    await claim_rows(records, range(2))
+    batch = new_batch()
+    batch.dispatched = 9
+    await put_batch(records, batch, [])
+    for number, state in enumerate(State, start=1):
+        batch.counts.add(state, 10**number)
+    async with records.write() as unit:
+        await unit.save_batch(batch)
 
-    counts = (await only(records)).counts
+    found = await only(records)
 
-    assert (counts[State.QUEUED], counts[State.PENDING], counts.total) == (2, 3, 5)
+    assert (found.waiting, found.in_flight, found.to_render, found.dispatched) == (10, 111100, 110000, 9)
 
 
 async def test_the_first_of_what_waits_and_of_what_is_in_flight_says_when_there_is_something(records: Records) -> None:

@@ -21,7 +21,7 @@ FACT_COLUMNS = (
 )  # fmt: skip
 
 _TIMING_COLUMNS = FACT_COLUMNS[-6:]
-_COUNTS = tuple(zip(State, COUNT_COLUMNS, strict=True))
+COUNTS = tuple(zip(State, COUNT_COLUMNS, strict=True))
 _NO_FAILURE = (None,) * 3
 _NO_ORIGINAL = (None,) * 9
 _NO_TIMINGS = (None,) * 6
@@ -170,7 +170,7 @@ def batch_from(row: RowMapping) -> Batch:
 
 def counts_from(row: RowMapping) -> Counts:
     """The counters of a row of the batches table."""
-    return Counts({state: row[name] for state, name in _COUNTS})
+    return Counts({state: row[name] for state, name in COUNTS})
 
 
 PROGRESS_COLUMNS = (
@@ -186,7 +186,7 @@ def progress_values(batch: Batch) -> Mapping[str, Any]:
         "state": batch.state.value,
         "revision": batch.revision,
         "dispatched": batch.dispatched,
-        **{name: batch.counts[state] for state, name in _COUNTS},
+        **{name: batch.counts[state] for state, name in COUNTS},
         "downloaded_bytes": batch.downloaded_bytes,
         "duplicates": batch.duplicates,
         "started_at": batch.started_at,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 from sqlalchemy import (
@@ -23,11 +25,11 @@ from sqlalchemy import (
 )
 
 from imagemill.adapters.sql.connection import NO_PARAMETERS
-from imagemill.adapters.sql.rows import batch_from, counts_from, item_from
-from imagemill.adapters.sql.schema import COUNT_COLUMNS, IN_FLIGHT, PENDING, SUCCEEDED, batches, claims, items
+from imagemill.adapters.sql.rows import COUNTS, batch_from, item_from
+from imagemill.adapters.sql.schema import IN_FLIGHT, PENDING, SUCCEEDED, batches, claims, items
 from imagemill.domain.batches import Batch, BatchState
 from imagemill.domain.figures import Figures, HostFigures, Hosts
-from imagemill.domain.items import ItemRow, State
+from imagemill.domain.items import IN_FLIGHT_STATES, ItemRow, State
 from imagemill.ports.records import Backlog, Prospect, Tally, Waits
 
 Chunk = Sequence[Row[*tuple[Any, ...]]]
@@ -50,14 +52,21 @@ def _first_due(condition: TextClause) -> ScalarSelect[float]:
     return select(func.min(items.c.due_at)).where(items.c.batch_id == batches.c.id, condition).scalar_subquery()
 
 
+def _number(*states: State) -> ColumnElement[int]:
+    """How many items of a batch are in one of these states, by its counters."""
+    columns = [batches.c[name] for state, name in COUNTS if state in states]
+    return reduce(add, columns)
+
+
 # Built once: asked many times a second, their making would cost more than their answers.
 _ONE_BATCH = select(batches).where(batches.c.id == bindparam("id"))
 _CLAIM = select(claims.c.token).where(claims.c.token == bindparam("token"))
 _PROSPECTS = (
     select(
-        batches.c.id, batches.c.priority, batches.c.dispatched, batches.c.started_at, batches.c.changed_at,
-        *(batches.c[name] for name in COUNT_COLUMNS),
-        _first_due(PENDING).label("due_at"), _first_due(IN_FLIGHT).label("lease_ends_at"),
+        batches.c.id, batches.c.priority, _number(State.PENDING), _number(*IN_FLIGHT_STATES),
+        _number(State.DOWNLOADED, State.PROCESSING), batches.c.dispatched,
+        case((batches.c.started_at.is_(None), 0.0), else_=batches.c.changed_at),
+        _first_due(PENDING), _first_due(IN_FLIGHT),
     ).where(batches.c.state == BatchState.ACTIVE.value).order_by(batches.c.created_at)
 )  # fmt: skip
 
@@ -131,7 +140,7 @@ class SqlView(ABC):
 
     async def prospects(self) -> list[Prospect]:
         """What there is to claim: each ACTIVE batch's counters, and the first entry of its two indexes of items."""
-        return [_prospect(row) for row in await self._rows(_PROSPECTS)]
+        return [Prospect(*row) for row in await self._rows(_PROSPECTS)]
 
     async def is_claim(self, token: str) -> bool:
         """Whether a claim of this token is remembered."""
@@ -221,12 +230,6 @@ def _final_items(batch_id: str) -> ColumnElement[bool]:
 def _host_figures(row: Row[*tuple[Any, ...]]) -> HostFigures:
     host, number, failed, size_bytes, download_ms = row
     return HostFigures(host, number, int(failed), int(size_bytes), float(download_ms or 0.0))
-
-
-def _prospect(row: Row[*tuple[Any, ...]]) -> Prospect:
-    served_at = row.changed_at if row.started_at is not None else 0.0
-    counts = counts_from(row._mapping)
-    return Prospect(row.id, row.priority, counts, row.dispatched, served_at, row.due_at, row.lease_ends_at)
 
 
 def _batch(row: Row[*tuple[Any, ...]]) -> Batch:
