@@ -137,6 +137,5 @@ async def _known(unit: Unit, batch: Batch, kind: str, digests: Collection[str]) 
         return set()
     known = set(await unit.first_twins(batch.id, digests))
     if kind != "renders" and (rest := set(digests) - known):
-        # Of what failed, too.
-        known |= await unit.digests_known(batch.id, rest)
+        known |= await unit.digests_without_pictures(batch.id, rest)
     return known

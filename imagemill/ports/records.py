@@ -261,8 +261,8 @@ class Unit(Protocol):
     async def digests_in_flight(self, batch_id: str, digests: Collection[str]) -> set[str]:
         """Those of the digests that items in flight are known by."""
 
-    async def digests_known(self, batch_id: str, digests: Collection[str]) -> set[str]:
-        """Those of the digests that any item is known by; reads every row of the batch."""
+    async def digests_without_pictures(self, batch_id: str, digests: Collection[str]) -> set[str]:
+        """Those of the digests that items are known by which ended without pictures: failed, skipped or cancelled."""
 
     async def failed_items(
         self, batch_id: str, after: int, limit: int, codes: Collection[str]

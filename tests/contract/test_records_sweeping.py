@@ -23,19 +23,20 @@ async def test_ended_batches_are_unswept_until_they_are_marked(records: Records)
     assert (await batch_of(records)).swept
 
 
-async def test_digests_are_known_by_any_item_and_in_flight_by_those_at_work(records: Records) -> None:
-    await put_batch(records, new_batch(), new_items(range(3)))
+async def test_digests_are_known_by_items_in_flight_and_by_those_that_ended_without_pictures(records: Records) -> None:
+    await put_batch(records, new_batch(), new_items(range(6)))
     await put_batch(records, new_batch("other"), new_items(range(1)))
-    await claim_rows(records, range(3))
-    heads = (Head(State.PROCESSING, 0, 1), Head(State.SUCCEEDED, 0, 1), Head(State.FAILED, 0, 1))
+    await claim_rows(records, range(5))
+    states = (State.PROCESSING, State.SUCCEEDED, State.FAILED, State.CANCELLED, State.SKIPPED)
+    heads = [Head(state, 0, 1) for state in states]
     async with records.write() as unit:
         batch = (await unit.batches(["b"]))["b"]
         await unit.move_items([move(n, head, batch.revision + 1 + n, facts=success(n)) for n, head in enumerate(heads)])
-        asked = {digest(n) for n in range(4)}
+        asked = {digest(n) for n in range(6)}
         assert await unit.digests_in_flight("b", asked) == {digest(0)}
-        assert await unit.digests_known("b", asked) == {digest(0), digest(1), digest(2)}
-        assert await unit.digests_known("b", {digest(1)}) == {digest(1)}
-        assert await unit.digests_known("other", asked) == set()
+        assert await unit.digests_without_pictures("b", asked) == {digest(2), digest(3), digest(4)}
+        assert await unit.digests_without_pictures("b", {digest(1), digest(3)}) == {digest(3)}
+        assert await unit.digests_without_pictures("other", asked) == set()
 
 
 async def test_epochs_come_in_the_order_in_which_they_were_entered(records: Records) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import (
     Column,
-    ColumnElement,
     RowMapping,
     Select,
     TextClause,
@@ -31,7 +30,7 @@ from imagemill.adapters.sql.rows import (
     head_from,
     original_from,
 )
-from imagemill.adapters.sql.schema import IN_FLIGHT, PENDING, batches, claims, epochs, items
+from imagemill.adapters.sql.schema import IN_FLIGHT, PENDING, WITHOUT_PICTURES, batches, claims, epochs, items
 from imagemill.domain.batches import Batch, BatchState
 from imagemill.domain.items import Head, State
 from imagemill.ports.records import RELEASED, Claim, DueItem, Move, NewItem, Place, Twin
@@ -297,13 +296,11 @@ class SqlUnit(ABC):
         """Those of the digests that items in flight are known by."""
         return await self._digests(IN_FLIGHT, batch_id, digests)
 
-    async def digests_known(self, batch_id: str, digests: Collection[str]) -> set[str]:
-        """Those of the digests that any item is known by; reads every row of the batch."""
-        return await self._digests(items.c.idx >= 0, batch_id, digests)
+    async def digests_without_pictures(self, batch_id: str, digests: Collection[str]) -> set[str]:
+        """Those of the digests that items are known by which ended without pictures."""
+        return await self._digests(WITHOUT_PICTURES, batch_id, digests)
 
-    async def _digests(
-        self, where: ColumnElement[bool] | TextClause, batch_id: str, digests: Collection[str]
-    ) -> set[str]:
+    async def _digests(self, where: TextClause, batch_id: str, digests: Collection[str]) -> set[str]:
         sought = and_(items.c.batch_id == batch_id, where, items.c.sha256.in_(sorted(digests)))
         rows = await self._connection.rows(select(items.c.sha256).where(sought).distinct(), long=True)
         return {row["sha256"] for row in rows}
