@@ -1,7 +1,7 @@
 """How cost grows with the batch: a standing mill, tiny pictures, 1,000 to 1,000,000 of them.
 
     python -m benchmarks.growth                       1,000 to 1,000,000 items, and 100 batches at once, for
-                                                      docs/explanation/performance.md; half an hour
+                                                      docs/explanation/performance.md; an hour
     python -m benchmarks.growth --counts 10000,100000
 
 Each figure should stay where it is from 10,000 items up, the time of intake as a whole apart.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -167,31 +167,6 @@ def tables_of(connection: Connection) -> Any:
     return columns, indexes, {table: found.get_pk_constraint(table)["constrained_columns"] for table, _ in columns}
 
 
-PARTIAL = (
-    ("items_pending", PENDING, "due_at"),
-    ("items_in_flight", IN_FLIGHT, "due_at"),
-    ("items_by_digest", SUCCEEDED, "sha256"),
-    ("items_without_pictures", WITHOUT_PICTURES, "sha256"),
-)
-"""Indexes of some rows, on which condition, and a column that they are asked by."""
-
-
-async def test_in_a_file_the_partial_indexes_hold_what_the_queries_ask_for(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/mill.db"
-    await migrate_records(url)
-
-    for name, condition, column in PARTIAL:
-        asked = f"SELECT idx FROM items WHERE batch_id = 'b' AND {condition.text} AND {column} IN ('1', '2')"
-        (step,) = on(url, partial(rows_of_query, f"EXPLAIN QUERY PLAN {asked}"))
-        assert step.detail in [
-            f"SEARCH items USING {kind} {name} (batch_id=? AND {column}=?)" for kind in ("INDEX", "COVERING INDEX")
-        ]
-
-
-def rows_of_query(query: str, connection: Connection) -> Sequence[Any]:
-    return connection.execute(text(query)).all()
-
-
 async def test_on_a_server_the_partial_indexes_hold_what_the_queries_ask_for(postgres_schema: str) -> None:
     def indexes(connection: Connection) -> dict[str, str]:
         query = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema()"
@@ -205,7 +180,12 @@ async def test_on_a_server_the_partial_indexes_hold_what_the_queries_ask_for(pos
         return explain
 
     found = on(postgres_schema, indexes)
-    for name, condition, column in PARTIAL:
+    for name, condition, column in (
+        ("items_pending", PENDING, "due_at"),
+        ("items_in_flight", IN_FLIGHT, "due_at"),
+        ("items_by_digest", SUCCEEDED, "sha256"),
+        ("items_without_pictures", WITHOUT_PICTURES, "sha256"),
+    ):
         assert " WHERE " in found[name]
         assert name in on(postgres_schema, plan(f"{condition.text} AND {column} IN ('1', '2')"))
 

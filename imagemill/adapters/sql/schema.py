@@ -106,15 +106,18 @@ items = Table(
 )
 
 # Literal text, not bound values: SQLite uses a partial index only where the query repeats its condition.
-PENDING = text(f"state = {State.PENDING.value}")
-IN_FLIGHT = text(f"state BETWEEN {State.QUEUED.value} AND {State.PROCESSING.value}")
+_PENDING = text(f"state = {State.PENDING.value}")
+_IN_FLIGHT = text(f"state BETWEEN {State.QUEUED.value} AND {State.PROCESSING.value}")
+# `due_at` is never below 0. Asked for a batch alone, SQLite takes any index that begins with one, and reads all of it.
+PENDING = text(f"{_PENDING.text} AND due_at >= 0")
+IN_FLIGHT = text(f"{_IN_FLIGHT.text} AND due_at >= 0")
 SUCCEEDED = text(f"state = {State.SUCCEEDED.value}")
 WITHOUT_PICTURES = text(f"state > {State.SUCCEEDED.value}")
 _DOWNLOADED = text(f"{WITHOUT_PICTURES.text} AND sha256 IS NOT NULL")
 """A query that asks for digests must not repeat this: SQLite would take it for the narrower term."""
 
-Index("items_pending", items.c.batch_id, items.c.due_at, items.c.idx, sqlite_where=PENDING)
-Index("items_in_flight", items.c.batch_id, items.c.due_at, sqlite_where=IN_FLIGHT)
+Index("items_pending", items.c.batch_id, items.c.due_at, items.c.idx, sqlite_where=_PENDING)
+Index("items_in_flight", items.c.batch_id, items.c.due_at, sqlite_where=_IN_FLIGHT)
 Index("items_by_revision", items.c.batch_id, items.c.revision)
 Index(
     "items_by_digest",

@@ -21,6 +21,7 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    true,
     tuple_,
 )
 
@@ -134,7 +135,7 @@ class SqlView(ABC):
         """What wants work now: what is due of ACTIVE batches, and what is in flight; that of PAUSED ones goes on."""
         active, paused = BatchState.ACTIVE.value, BatchState.PAUSED.value
         due = await self._rows(_wanting((active,), PENDING, items.c.due_at <= now, limit))
-        in_flight = await self._rows(_wanting((active, paused), IN_FLIGHT, items.c.due_at >= 0, limit))
+        in_flight = await self._rows(_wanting((active, paused), IN_FLIGHT, true(), limit))
         to_render, rendering = (int(rows[0][1]) for rows in (due, in_flight))
         return Backlog(due[0][0] - to_render, to_render, in_flight[0][0] - rendering, rendering)
 
