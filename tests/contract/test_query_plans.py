@@ -1,4 +1,4 @@
-"""How SQLite finds the items of a batch: no statement that a mill repeats reads all of them."""
+"""How SQLite finds the items of a batch: never by the batch alone, which would read all of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WHOLE = ("(batch_id=?)", "SCAN items")
 
 
 async def ask_everything(records: Records) -> None:
-    """Ask for what a mill asks for while it works, and by whoever looks on."""
+    """Ask for what a mill and its onlookers ask for; what goes by the keys of rows is left out."""
     async with records.write() as unit:
         await ask_in_unit(unit)
     await records.prospects()
@@ -73,7 +73,7 @@ def statements_of(records: SqliteRecords) -> Iterator[dict[str, Any]]:
         event.remove(engine, "before_cursor_execute", hear)
 
 
-async def test_no_statement_reads_every_item_of_a_batch(tmp_path: Path) -> None:
+async def test_no_statement_finds_items_by_their_batch_alone(tmp_path: Path) -> None:
     path = tmp_path / "mill.db"
     records = await open_sqlite(path)
     try:
