@@ -22,6 +22,9 @@ from storage_svc.pages import fitting
 
 PAGE = 500
 """Items in one message, at most."""
+STRETCH = 20_000
+"""Revisions that are looked through for the items of one message: where a view's items are rare, what lies between them
+must not keep the next message waiting."""
 LEAST_PAGE = 20
 """Items in one message, at most, however many watch."""
 ITEMS_IN_HAND = 10_000
@@ -199,7 +202,8 @@ async def read_page(
     size: int | None = None,
 ) -> api.BatchUpdate:
     """The next message about what changed above a revision, up to the round's own; its own says how far it goes."""
-    states, up_to, size = _STATES.get(view), found.batch.revision, size or PAGE
+    states, size = _STATES.get(view), size or PAGE
+    up_to = found.batch.revision if states is None else min(found.batch.revision, after + STRETCH)
     page = [] if states is None else await records.changed_items(found.batch.id, after, up_to, size, states)
     items = fitting(page)
     complete = len(items) == len(page) < size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -73,20 +73,42 @@ def statements_of(records: SqliteRecords) -> Iterator[dict[str, Any]]:
         event.remove(engine, "before_cursor_execute", hear)
 
 
+async def ask_what_failed(records: Records) -> None:
+    async with records.write() as unit:
+        await unit.failed_items("b", 5, 10, [])
+        await unit.failed_items("b", 5, 10, ["TIMEOUT"])
+    await records.items("b", 5, 10, [State.FAILED])
+    await records.items("b", 5, 10, [State.CANCELLED, State.FAILED, State.SKIPPED])
+    await records.items("b", 5, 10, [State.FAILED], ["TIMEOUT"])
+    await records.items("b", 5, 10, [], ["TIMEOUT"])
+
+
 async def test_no_statement_finds_items_by_their_batch_alone(tmp_path: Path) -> None:
-    path = tmp_path / "mill.db"
+    plans = await plans_of(tmp_path, ask_everything)
+
+    assert len(plans) > 20
+    assert {statement: found for statement, found in plans.items() if any(word in found for word in WHOLE)} == {}
+
+
+async def test_what_failed_is_found_among_what_ended_without_pictures(tmp_path: Path) -> None:
+    plans = await plans_of(tmp_path, ask_what_failed)
+
+    assert len(plans) == 6
+    assert {statement: found for statement, found in plans.items() if "items_unsuccessful" not in found} == {}
+
+
+async def plans_of(folder: Path, ask: Callable[[Records], Awaitable[None]]) -> dict[str, str]:
+    """What SQLite means to do for each statement about items that a batch at work is asked."""
+    path = folder / "mill.db"
     records = await open_sqlite(path)
     try:
         await put_batch(records, new_batch(), new_items(range(50)))
         await claim_rows(records, range(20), token="t")
         with statements_of(records) as heard:
-            await ask_everything(records)
-        plans = [(statement, plan(path, statement, parameters)) for statement, parameters in heard.items()]
+            await ask(records)
+        return {statement: plan(path, statement, parameters) for statement, parameters in heard.items()}
     finally:
         await records.close()
-
-    assert len(plans) > 20
-    assert [(statement, found) for statement, found in plans if any(word in found for word in WHOLE)] == []
 
 
 def plan(path: Path, statement: str, parameters: Any) -> str:

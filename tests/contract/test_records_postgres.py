@@ -78,6 +78,7 @@ async def _rows_read_by_a_round(records: PostgresRecords) -> int:
         await unit.twins("b", list(first))
         await unit.point_duplicates("b", [(each.index, 0, 3) for each in due])
         assert len(await unit.open_items("b", 10)) == 10
+        assert await unit.failed_items("b", -1, 10, []) == {}
         statistics = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relid = 'items'::regclass"
         ((read,),) = await unit._connection.driver_rows(statistics, ())
     return int(read)

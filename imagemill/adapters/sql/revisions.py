@@ -9,7 +9,7 @@ from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, Strin
 from imagemill.adapters.sql.schema import compatibility
 from imagemill.ports.records import RecordsUnavailable
 
-REVISION = "0008"
+REVISION = "0009"
 """The tables of `schema`. Revisions are numbered, so that a later one has the greater number."""
 COMPATIBLE_FROM = "0007"
 """The oldest revision whose versions can work on these tables: what the step to them says."""

@@ -2,8 +2,9 @@
 
 `due_at` is when an item not yet final wants work; a claim moves it to the end of its lease. Two partial indexes
 carry that: items that wait, and the few in flight. A third carries the watch: items by revision. Two more find items by
-what was downloaded for them: those with pictures, and those that ended without. `heard_at` is when an
-item in flight was claimed or last reported on.
+what was downloaded for them: those with pictures, and those that ended without. The last one leads through all that
+ended without, which are what one asks for and tries again. `heard_at` is when an item in flight was claimed or last
+reported on.
 """
 
 from __future__ import annotations
@@ -127,6 +128,7 @@ Index(
     sqlite_where=SUCCEEDED,
 )
 Index("items_without_pictures", items.c.batch_id, items.c.sha256, sqlite_where=_DOWNLOADED)
+Index("items_unsuccessful", items.c.batch_id, items.c.idx, sqlite_where=WITHOUT_PICTURES)
 
 claims = Table(
     "claims",

@@ -310,7 +310,8 @@ class SqlUnit(ABC):
     ) -> dict[int, tuple[Head, int]]:
         """Failed items whose source names a host, by index."""
         failed = and_(items.c.batch_id == batch_id, items.c.idx > after, items.c.state == State.FAILED.value)
-        query = select(*_HEAD_COLUMNS).where(failed, items.c.host != "").order_by(items.c.idx).limit(limit)
+        sought = and_(failed, WITHOUT_PICTURES, items.c.host != "")
+        query = select(*_HEAD_COLUMNS).where(sought).order_by(items.c.idx).limit(limit)
         if codes:
             query = query.where(items.c.error_code.in_(codes))
         rows = await self._connection.rows(query, long=True)

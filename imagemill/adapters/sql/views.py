@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from imagemill.adapters.sql.connection import NO_PARAMETERS
 from imagemill.adapters.sql.rows import COUNTS, batch_from, item_from
-from imagemill.adapters.sql.schema import IN_FLIGHT, PENDING, SUCCEEDED, batches, claims, items
+from imagemill.adapters.sql.schema import IN_FLIGHT, PENDING, SUCCEEDED, WITHOUT_PICTURES, batches, claims, items
 from imagemill.domain.batches import Batch, BatchState
 from imagemill.domain.figures import Figures, HostFigures, Hosts
 from imagemill.domain.items import IN_FLIGHT_STATES, ItemRow, State
@@ -108,10 +108,12 @@ class SqlView(ABC):
     async def items(
         self, batch_id: str, after: int, limit: int, states: Collection[State] = (), codes: Collection[str] = ()
     ) -> list[ItemRow]:
-        """Items by index."""
+        """Items by index; those that ended without pictures by an index of their own, which has nothing else."""
         query = select(items).where(items.c.batch_id == batch_id, items.c.idx > after).order_by(items.c.idx)
         if codes:
             query = query.where(items.c.error_code.in_(codes))
+        if codes or (states and min(state.value for state in states) > State.SUCCEEDED.value):
+            query = query.where(WITHOUT_PICTURES)
         return await self._items(_only(query, states).limit(limit))
 
     async def changed_items(

@@ -99,6 +99,32 @@ async def test_a_watch_tells_a_snapshot_then_changes_then_the_end(records: Sqlit
         await reader.next()
 
 
+@pytest.mark.parametrize("after", [0, 7, 1_000])
+async def test_no_message_waits_for_more_than_a_stretch_of_revisions_to_be_looked_through(
+    records: SqliteRecords, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    """Failures are rare: what lies between two of them may be millions of rows."""
+    monkeypatch.setattr(batch_reader, "STRETCH", 10)
+    await in_flight(records, 50)
+    await fold(records, [event(index, State.FAILED) for index in (3, 44)], 1.0)
+    await fold(records, [event(index, State.SUCCEEDED) for index in range(50) if index not in (3, 44)], 1.0)
+    looked: list[int] = []
+    changed_items = records.changed_items
+
+    async def looking(batch_id: str, after: int, up_to: int, *rest: Any) -> Any:
+        looked.append(up_to - after)
+        return await changed_items(batch_id, after, up_to, *rest)
+
+    monkeypatch.setattr(records, "changed_items", looking)
+    reader = Reader(Watches(records, LocalChanges()).one("b", after, api.WATCH_VIEW_FAILURES))
+    reader.revision = min(after, (await batch_of(records)).revision)
+
+    await reader.until_the_end()
+    assert set(reader.items) == (set() if after == 1_000 else {3, 44})
+    assert reader.revision == (await batch_of(records)).revision
+    assert max(looked) <= 10
+
+
 async def test_after_a_revision_only_what_changed_later_is_told(records: SqliteRecords) -> None:
     await in_flight(records, 3)
     changes = LocalChanges()
