@@ -47,8 +47,9 @@ class BatchFolder:
             CommandError: the folder can't be written, or a stored picture is gone.
             MillError: the mill can't be asked.
         """
-        await self._write_manifest(client)
+        # Asked for first: it must not tell a later end than that which the manifest's rows are of.
         report = await client.report(self._batch.name)
+        await self._write_manifest(client)
         self._write_report({**report_record(report), **beside})
         return report
 

@@ -44,6 +44,8 @@ class Gallery:
         self._folders: dict[str, BatchFolder] = {}
         self._ended: dict[str, int] = {}
         """Batches whose end has been dealt with, and the revision of that."""
+        self._completing: dict[str, Batch] = {}
+        """Batches whose folders are being completed, each as of its latest end: one that is tried again may end twice."""
         self._in_trouble: set[str] = set()
         self._turns = asyncio.Semaphore(FOLDERS_AT_ONCE)
 
@@ -83,8 +85,11 @@ class Gallery:
         if batch.revision <= self._ended.get(batch.name, -1):
             return
         self._ended[batch.name] = batch.revision
-        if not (is_old and self._is_whole(batch)):
-            begin(self._complete(batch))
+        if is_old and self._is_whole(batch):
+            return
+        if batch.name not in self._completing:
+            begin(self._complete(batch.name))
+        self._completing[batch.name] = batch
 
     def path_of(self, batch: Batch) -> Path:
         """Return the folder of a batch."""
@@ -113,16 +118,22 @@ class Gallery:
         except CommandError as error:
             self._tell_trouble(batch, error)
 
-    async def _complete(self, batch: Batch) -> None:
-        """Bring the folder of a batch that has ended to its final state, however long that is impossible."""
-        while True:
+    async def _complete(self, name: str) -> None:
+        """Bring the folder of a batch that has ended to its final state, however long that is impossible.
+
+        If it ends anew meanwhile, once more.
+        """
+        completed: Batch | None = None
+        while completed is not self._completing[name]:
+            batch = self._completing[name]
             try:
                 async with self._turns:
                     await self._folder(batch).complete(self._client)
-                break
+                completed = batch
             except (CommandError, MillError) as error:
                 self._tell_trouble(batch, error)
-            await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(RETRY_S)
+        batch = self._completing.pop(name)
         self._folders.pop(batch.name, None)
         self._in_trouble.discard(batch.name)
         self._bulletin.ended(batch, f" → {self.path_of(batch)}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,10 +18,12 @@ from imagemill.cli.gallery import Gallery
 from imagemill.client import MillClient
 from imagemill.embedded import open_mill
 from imagemill.runtime.serving import dial
+from imagemill.v1 import batch_service_pb2 as api
+from imagemill.v1.batch_pb2 import Batch, Item
 from imagemill.v1.batch_service_pb2_grpc import BatchServiceStub
 from tests.support.eventually import eventually
-from tests.support.picture_server import PictureServer, picture
-from tests.unit.embedded.conftest import Desk, settings
+from tests.support.picture_server import PictureServer, picture, status
+from tests.unit.embedded.conftest import GOOD, Desk, settings
 
 
 class Bench:
@@ -38,8 +42,8 @@ class Bench:
         """Keep the gallery for as long as the context lasts."""
         async with MillClient(self._store_target) as client:
             bulletin = Bulletin(self.said.append)
-            kept = Gallery(self.pictures, self._folder, self._blob_path, client, bulletin)
-            task = asyncio.create_task(kept.keep())
+            self._gallery = Gallery(self.pictures, self._folder, self._blob_path, client, bulletin)
+            task = asyncio.create_task(self._gallery.keep())
             try:
                 yield
                 assert not task.done()
@@ -47,6 +51,10 @@ class Bench:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+
+    def heard_of_end(self, batch: str) -> int:
+        """The revision of a batch's last end that the gallery has heard of."""
+        return self._gallery._ended.get(f"batches/{batch}", -1)
 
     def whole(self, batch: str) -> bool:
         return (self.pictures / batch / "report.json").exists()
@@ -125,3 +133,36 @@ async def test_a_folder_in_the_way_is_told_once_and_tried_until_it_is_gone(bench
 
     assert sum("can't be written" in line for line in bench.said) == 1
     assert len(bench.names("a")) == 2 + 2
+
+
+async def test_a_batch_that_ends_again_while_its_folder_is_completed_is_told_as_it_ended_last(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder of a long list takes a while, and meanwhile what failed may have been tried again."""
+    read, released = asyncio.Event(), asyncio.Event()
+    item_pages = MillClient.item_pages
+
+    async def held(client: MillClient, *asked: Any, **how: Any) -> AsyncIterator[list[Item]]:
+        async with aclosing(item_pages(client, *asked, **how)) as pages:
+            async for page in pages:
+                if not read.is_set():
+                    read.set()
+                    await released.wait()
+                yield page
+
+    monkeypatch.setattr(MillClient, "item_pages", held)
+    async with bench.kept():
+        await bench.desk.create("a", [*bench.desk.good(2), bench.desk.server.route("/late.jpg", status(404))])
+        await read.wait()
+        bench.desk.server.route("/late.jpg", picture(GOOD))
+        await bench.desk.mill.RetryFailedItems(api.RetryFailedItemsRequest(name="batches/a"))
+        ended = await bench.desk.until("batches/a", Batch.STATE_COMPLETED)
+        await eventually(lambda: bench.heard_of_end("a") == ended.revision)
+        released.set()
+        await eventually(lambda: any("3 succeeded" in line for line in bench.said))
+
+    report = json.loads((bench.pictures / "a" / "report.json").read_text())
+    assert report["counts"]["succeeded"] == 3
+    with (bench.pictures / "a" / "manifest.csv").open(newline="") as file:
+        assert [row["state"] for row in csv.DictReader(file)] == ["SUCCEEDED"] * 3
+    assert not [line for line in bench.said if "can't be written" in line]
