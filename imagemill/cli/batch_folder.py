@@ -15,15 +15,25 @@ from imagemill.client import MillClient
 from imagemill.v1.batch_pb2 import Batch, Item
 from imagemill.v1.batch_service_pb2 import BatchReport
 
+GONE_FOR_GOOD = "A picture that was deleted there can't be had again: hand the list in as a new batch."
+"""What to do when a stored picture is gone whose mill others use as well."""
+
 
 class BatchFolder:
     """The folder `out` of one batch, a view of the mill's rows: what is missing there is made again from them.
 
-    `scratch` is where files are written before they move to their place; their names begin with `mark`.
+    `scratch` is where files are written before they move to their place; their names begin with `mark`. `if_gone` says
+    what to do when a stored picture is gone.
     """
 
     def __init__(
-        self, out: Path, scratch: Path, blob_path: Callable[[str], Path], batch: Batch, mark: str = ""
+        self,
+        out: Path,
+        scratch: Path,
+        blob_path: Callable[[str], Path],
+        batch: Batch,
+        mark: str = "",
+        if_gone: str = GONE_FOR_GOOD,
     ) -> None:
         self._out = out
         self._scratch = scratch
@@ -31,7 +41,7 @@ class BatchFolder:
         self._batch = batch
         self._placing = asyncio.Lock()
         since = batch.create_time.ToNanoseconds() / 1e9
-        self._pictures = PictureFolder(out, scratch / f"{mark}placing.tmp", blob_path, since)
+        self._pictures = PictureFolder(out, scratch / f"{mark}placing.tmp", blob_path, since, if_gone)
 
     async def place(self, items: Iterable[Item]) -> None:
         """Place the pictures of the succeeded among `items`. Raises `CommandError`."""
@@ -77,6 +87,6 @@ class BatchFolder:
 def _unwritable(path: Path, error: OSError) -> CommandError:
     return CommandError(
         f"{path} can't be written: {error.strerror or 'input/output error'}. "
-        "Every item is done; once the cause is removed, run the same command again.",
+        "What is finished is safe with the mill; once the cause is removed, run the same command again.",
         ExitCode.BROKEN,
     )

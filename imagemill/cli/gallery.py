@@ -45,7 +45,7 @@ class Gallery:
         self._ended: dict[str, int] = {}
         """Batches whose end has been dealt with, and the revision of that."""
         self._completing: dict[str, Batch] = {}
-        """Batches whose folders are being completed, each as of its latest end: one that is tried again may end twice."""
+        """Batches whose folders are being completed, each as of its latest end: one that is tried again ends anew."""
         self._in_trouble: set[str] = set()
         self._turns = asyncio.Semaphore(FOLDERS_AT_ONCE)
 

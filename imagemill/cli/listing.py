@@ -43,7 +43,7 @@ _BATCHES = (
 
 def list_command(limit: int, to: str | None, as_json: bool) -> ExitCode:
     """List batches, newest first."""
-    _check_limit(limit)
+    check_limit(limit)
 
     async def work(client: MillClient) -> tuple[list[Batch], bool]:
         found: list[Batch] = []
@@ -124,7 +124,7 @@ class ItemsWanted:
 
     def check(self) -> None:
         """Raise `CommandError` for what can't be meant."""
-        _check_limit(self.limit)
+        check_limit(self.limit)
         if self.link_hours is not None and not 1 <= self.link_hours <= LONGEST_LINK_H:
             raise CommandError(f"--link-hours {self.link_hours}: give a number from 1 to {LONGEST_LINK_H}.")
         for code in self.codes:
@@ -197,7 +197,8 @@ def report_command(word: str, to: str | None, as_json: bool) -> ExitCode:
     return ExitCode.OK
 
 
-def _check_limit(limit: int) -> None:
+def check_limit(limit: int) -> None:
+    """Refuse a number of lines that can't be meant. Raises `CommandError`."""
     if limit < 0:
         raise CommandError(f"--limit {limit}: give a number from 0, which shows all.")
 

@@ -84,7 +84,7 @@ def row(item: Item, variants: Sequence[str]) -> list[object]:
         safe_cell(item.source),
         state_name(item),
         item.failure.code,
-        item.failure.message,
+        safe_cell(item.failure.message),
         item.failure.http_status or original.http_status or "",
         item.attempts,
         original.tries or item.failure.tries or "",

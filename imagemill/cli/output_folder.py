@@ -35,11 +35,16 @@ def prepared_folder(options: RunOptions) -> Path:
 def _refuse_foreign_results(options: RunOptions) -> None:
     if (options.state_folder / "mill.db").exists():
         return
+    refuse_foreign_results(options.out)
+
+
+def refuse_foreign_results(out: Path) -> None:
+    """Raise `CommandError` when results that are not ours lie in a folder that ours are to be written to."""
     for name, start in _OWN_STARTS.items():
-        path = options.out / name
+        path = out / name
         if os.path.lexists(path) and not _begins_with(path, start):
             raise CommandError(
-                f"{path} was not made by imagemill, and a run would overwrite it. "
+                f"{path} was not made by imagemill, and would be overwritten. "
                 "Give another folder with --out, or move it away."
             )
 

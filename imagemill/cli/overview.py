@@ -120,12 +120,19 @@ class LiveOverview:
     def updated(self, update: BatchUpdate) -> None:
         """Take in a change; the next drawing shows it."""
         batch = update.batch
-        if batch.state in FINAL:
-            self._working.pop(batch.name, None)
-            if update.kind == BatchUpdate.KIND_END:
-                self._ended.append(batch)
-        else:
+        if batch.state not in FINAL:
+            self._forget_end(batch.name)
             self._working[batch.name] = batch
+            return
+        self._working.pop(batch.name, None)
+        if update.kind == BatchUpdate.KIND_END:
+            self._forget_end(batch.name)
+            self._ended.append(batch)
+
+    def _forget_end(self, name: str) -> None:
+        """One whose failed items are tried again ends anew."""
+        for ended in [each for each in self._ended if each.name == name]:
+            self._ended.remove(ended)
 
     def say(self, text: str) -> None:
         """Write `text` above the drawing."""

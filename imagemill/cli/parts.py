@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Mapping
 from typing import TypeVar
 
 from imagemill.cli.exits import CommandError, ExitCode
+from imagemill.cli.listing import check_limit
 from imagemill.cli.options import load_settings
 from imagemill.cli.printing import Column, print_json, print_table, print_text
 from imagemill.cli.remote import begin_work
@@ -22,7 +23,7 @@ from imagemill.wiring.records import migrate_records
 T = TypeVar("T")
 
 MOST = 10_000
-"""Buried messages of a queue that are shown when all are asked for."""
+"""Buried messages that are shown when all are asked for."""
 
 
 def migrate_command(told: Sources, *, as_json: bool) -> ExitCode:
@@ -47,13 +48,15 @@ def migrate_command(told: Sources, *, as_json: bool) -> ExitCode:
 
 def dead_list_command(told: Sources, limit: int, *, as_json: bool) -> ExitCode:
     """Show what is buried."""
+    check_limit(limit)
+    most = limit or MOST
 
     async def look(url: str) -> list[Buried]:
         async with open_broker(url) as broker:
-            return list(await broker.buried(limit or MOST))
+            return list(await broker.buried(most + 1))
 
     buried = _done(look(load_settings(OnBroker, told).values.broker_url))
-    records = [_record(each) for each in (buried[:limit] if limit else buried)]
+    records = [_record(each) for each in buried[:most]]
     if as_json:
         for record in records:
             print_json(record)
@@ -62,6 +65,8 @@ def dead_list_command(told: Sources, limit: int, *, as_json: bool) -> ExitCode:
     else:
         columns = [Column("QUEUE"), Column("BYTES", right=True), Column("BATCH"), Column("ITEMS", fold=True)]
         print_table(columns, ([str(cell) for cell in record.values()] for record in records))
+        if len(buried) > most:
+            print_text(f"There are more: --limit 0 shows {MOST:,}." if limit else f"There are more than {MOST:,}.")
     return ExitCode.OK
 
 

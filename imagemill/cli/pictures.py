@@ -25,11 +25,15 @@ class PictureFolder:
     left over from an earlier list or recipe), else kept: somebody has changed the picture since.
     """
 
-    def __init__(self, out: Path, temporary: Path, blob_path: Callable[[str], Path], since: float) -> None:
+    def __init__(
+        self, out: Path, temporary: Path, blob_path: Callable[[str], Path], since: float, if_gone: str
+    ) -> None:
+        """`if_gone` is the sentence that says what to do when a stored picture is gone."""
         self._out = os.fspath(out)
         self._temporary = os.fspath(temporary)
         self._blob_path = blob_path
         self._since = since
+        self._if_gone = if_gone
         self._placed = bytearray()
 
     def place(self, items: Iterable[Item]) -> None:
@@ -65,7 +69,7 @@ class PictureFolder:
                 os.makedirs(os.path.join(self._out, UNDECODABLE), exist_ok=True)
             self._link(stored, os.path.join(self._out, name))
         except OSError as error:
-            raise _unplaceable(name, error) from error
+            raise self._unplaceable(name, error) from error
 
     def _link(self, stored: str, target: str) -> None:
         try:
@@ -95,6 +99,16 @@ class PictureFolder:
             shutil.copyfile(stored, self._temporary)
         os.replace(self._temporary, target)
 
+    def _unplaceable(self, name: str, error: OSError) -> CommandError:
+        if error.errno == errno.ENOENT:
+            gone = f"The stored picture behind {name} is gone, or the output folder is."
+            return CommandError(f"{gone} {self._if_gone}", ExitCode.BROKEN)
+        return CommandError(
+            f"{name} can't be put into the output folder: {error.strerror or 'input/output error'}. "
+            "It is safe with the mill; once the cause is removed, run the same command again.",
+            ExitCode.BROKEN,
+        )
+
 
 def _remove(path: str) -> None:
     """Remove a file that may not be there."""
@@ -102,17 +116,3 @@ def _remove(path: str) -> None:
         os.unlink(path)
     except FileNotFoundError:
         return
-
-
-def _unplaceable(name: str, error: OSError) -> CommandError:
-    if error.errno == errno.ENOENT:
-        return CommandError(
-            f"The stored picture behind {name} is gone, or the output folder is. If files were deleted from "
-            ".imagemill, delete that whole folder and run the same command again to start over.",
-            ExitCode.BROKEN,
-        )
-    return CommandError(
-        f"{name} can't be put into the output folder: {error.strerror or 'input/output error'}. "
-        "It is safe in .imagemill; once the cause is removed, run the same command again.",
-        ExitCode.BROKEN,
-    )

@@ -76,6 +76,8 @@ def as_command_error(error: MillError, to: str) -> CommandError:
         )
     if error.status is grpc.StatusCode.DEADLINE_EXCEEDED:
         return CommandError(f"The mill at {to} does not answer in time; try again later.", ExitCode.UNREACHABLE)
+    if error.reason == grpc.StatusCode.UNAVAILABLE.name:
+        return CommandError(error.message, ExitCode.UNREACHABLE)
     if error.status is grpc.StatusCode.UNIMPLEMENTED:
         return CommandError(f"What answers at {to} is no mill, or one of another version.", ExitCode.UNREACHABLE)
     code = ExitCode.USAGE if error.status in _REFUSALS else ExitCode.BROKEN

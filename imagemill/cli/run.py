@@ -27,6 +27,9 @@ from imagemill.v1.batch_pb2 import Batch
 from imagemill.v1.batch_service_pb2 import WATCH_VIEW_ITEMS, WATCH_VIEW_RESULTS
 
 _LOGGER = logging.getLogger(__name__)
+_IF_GONE = (
+    "If files were deleted from .imagemill, delete that whole folder and run the same command again to start over."
+)
 
 
 def run_command(options: RunOptions, opener: MillOpener = open_embedded) -> ExitCode:
@@ -118,7 +121,7 @@ class Run:
         self._display.start(self._progress)
         intake = Intake(self._job, self._client, self._display, self._progress)
         batch, options = await intake.batch(), self._job.options
-        folder = BatchFolder(options.out, options.state_folder, self._mill.blob_path, batch)
+        folder = BatchFolder(options.out, options.state_folder, self._mill.blob_path, batch, if_gone=_IF_GONE)
         # A program that reads the changes gets those of a finished batch, too.
         if batch.state not in FINAL or options.json:
             await self._follow(batch, folder)

@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -96,9 +97,18 @@ class SpooledInput:
     """A stream, kept in a nameless file of `folder` that is gone with the process, however it ends."""
 
     def __init__(self, stream: BinaryIO, folder: Path, name: str = "standard input") -> None:
+        """Read the stream to its end. Raises `CommandError` when it can't be read, or not be kept."""
         self.name = name
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by close()
-        shutil.copyfileobj(stream, self._file)
+        try:
+            with ExitStack() as unkept:
+                self._file = unkept.enter_context(tempfile.TemporaryFile(dir=folder))
+                shutil.copyfileobj(stream, self._file)
+                self._file.flush()
+                unkept.pop_all()  # closed by close()
+        except OSError as error:
+            raise CommandError(
+                f"{name} can't be kept in {folder} while it is read: {error.strerror or 'input/output error'}."
+            ) from error
 
     def lines(self) -> Iterator[SourceLine]:
         """Read what came in."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from contextlib import aclosing
 
@@ -18,6 +17,7 @@ from imagemill.cli.progress import RunProgress
 from imagemill.cli.remote import asked, begin_work, find_batch, id_of
 from imagemill.cli.summary import batch_end
 from imagemill.client import MillClient, MillError
+from imagemill.client.patience import Patience
 from imagemill.client.settings import SettingsClient
 from imagemill.v1.batch_pb2 import Batch
 from imagemill.v1.batch_service_pb2 import BatchReport
@@ -89,14 +89,14 @@ async def follow(
 
 async def _report(client: MillClient, batch: Batch, absence: Absence) -> BatchReport:
     """Ask what became of a batch, with the patience of the watch before it."""
-    give_up_at = time.monotonic() + GIVE_UP_AFTER_S
+    patience = Patience(GIVE_UP_AFTER_S)
     while True:
         try:
             report = await client.report(batch)
         except MillError as error:
-            if not error.may_pass or time.monotonic() > give_up_at:
-                raise
-            absence.begins()
+            if error.may_pass:
+                absence.begins()
+            await patience.wait_after(error)
         else:
             absence.ends()
             return report

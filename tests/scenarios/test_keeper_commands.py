@@ -102,6 +102,20 @@ def test_the_folder_of_a_batch_is_made_from_the_blob_store(
     assert keeper.asks("collect", "no-such-batch", "-o", str(out), *to).code == 2
     assert keeper.asks("collect", services.batch, "-o", str(out), "--to", "127.0.0.1:1").code == 3
 
+    report = out / "report.json"
+    report.write_text(report.read_text().replace(services.batch, "another"))
+    mixed = keeper.asks("collect", services.batch, "-o", str(out), *to)
+    assert (mixed.code, "holds what became of batches/another" in mixed.err) == (2, True)
+    report.write_text("mine")
+    foreign = keeper.asks("collect", services.batch, "-o", str(out), *to)
+    assert (foreign.code, report.read_text(), "was not made by imagemill" in foreign.err) == (2, "mine", True)
+    report.unlink()
+    for stored_file in (path for path in services.cluster.blobs.rglob("*.jpg")):
+        stored_file.unlink()
+    (out / next(path.name for path in out.glob("*.jpg"))).unlink()
+    gone = keeper.asks("collect", services.batch, "-o", str(out), *to)
+    assert (gone.code, "hand the list in as a new batch" in gone.err) == (70, True)
+
 
 def test_a_service_says_whether_it_has_all_that_it_needs(services: ServicesHouse, keeper: Keeper) -> None:
     gateway = services.cluster.target
@@ -166,5 +180,6 @@ def test_parts_that_nobody_has_named_are_asked_for(tmp_path: Path) -> None:
         assert f"set IMAGEMILL_{name}" in ended.out
     assert keeper.asks("migrate").code == 2
     assert keeper.asks("dead", "list").code == 2
+    assert keeper.asks("dead", "list", "--limit", "-5").err.startswith("imagemill: --limit -5: give a number from 0")
     unreachable = keeper.asks("dead", "list", IMAGEMILL_BROKER_URL="amqp://mill:s3cret@127.0.0.1:1/")
     assert (unreachable.code, "s3cret" in unreachable.said) == (3, False)

@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 
+from imagemill.cli import watching
 from imagemill.cli.display import PlainDisplay
 from imagemill.cli.exits import ExitCode
 from imagemill.cli.progress import RunProgress
@@ -60,3 +61,15 @@ async def test_a_refusal_of_the_report_is_not_asked_for_again() -> None:
         await followed(RestartingMill(refusal, refusal))
 
     assert raised.value is refusal
+
+
+async def test_a_mill_that_stays_away_is_asked_at_a_pace_and_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "GIVE_UP_AFTER_S", 0.2)
+    errors = [MillUnreachable(MILL) for _ in range(1000)]
+    mill = RestartingMill(*errors)
+
+    with pytest.raises(MillUnreachable):
+        await followed(mill)
+
+    # With the least pauses that there can be: 0.05, 0.1 and what is left.
+    assert len(errors) - len(mill._errors) <= 5

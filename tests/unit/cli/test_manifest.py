@@ -105,6 +105,14 @@ def test_no_foreign_text_is_taken_for_a_formula(start: str) -> None:
     assert safe_cell(f"{start}1+1").startswith("'")
 
 
+def test_what_a_caller_says_of_a_skipped_item_is_foreign_text(tmp_path: Path) -> None:
+    told = Failure(code="SKIPPED", message='=HYPERLINK("http://a.test")\x1b')
+
+    (row,) = written(tmp_path, [Item(source="u", state=Item.STATE_SKIPPED, failure=told)], [])
+
+    assert row["error_message"] == '\'=HYPERLINK("http://a.test")\N{REPLACEMENT CHARACTER}'
+
+
 def test_control_characters_are_shown_as_such(tmp_path: Path) -> None:
     (row,) = written(tmp_path, [Item(source='a\nb\x1b,"c"', state=Item.STATE_FAILED)], [])
 

@@ -7,8 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
-from imagemill.cli.overview import ROWS, overview
+from imagemill.cli.overview import ROWS, LiveOverview, overview
 from imagemill.v1.batch_pb2 import Batch
+from imagemill.v1.batch_service_pb2 import BatchUpdate
 from tests.unit.cli.test_bulletin import batch
 
 
@@ -39,3 +40,18 @@ def test_more_batches_than_a_screen_holds_are_counted_not_drawn() -> None:
 
 def test_a_mill_without_work_says_so() -> None:
     assert "No batch is at work." in shown([], [])
+
+
+def test_a_batch_whose_failures_are_tried_again_has_one_row() -> None:
+    live = LiveOverview()
+    rows = []
+    for kind, state in [
+        (BatchUpdate.KIND_END, Batch.STATE_COMPLETED),
+        (BatchUpdate.KIND_CHANGE, Batch.STATE_ACTIVE),
+        (BatchUpdate.KIND_CHANGE, Batch.STATE_COMPLETED),
+        (BatchUpdate.KIND_END, Batch.STATE_COMPLETED),
+    ]:
+        live.updated(BatchUpdate(kind=kind, batch=batch("a", state)))
+        rows.append(len(live._working) + len(live._ended))
+
+    assert rows == [1, 1, 0, 1]

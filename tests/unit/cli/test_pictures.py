@@ -36,7 +36,7 @@ def item() -> Item:
 
 def folder(state: Path, since: float | None = None) -> PictureFolder:
     begun = time.time() - 60 if since is None else since
-    return PictureFolder(state.parent, state / "placing.tmp", lambda key: state / key, since=begun)
+    return PictureFolder(state.parent, state / "placing.tmp", lambda key: state / key, begun, "Begin anew.")
 
 
 def test_a_succeeded_item_is_linked_under_a_readable_name(state: Path, item: Item) -> None:
@@ -117,5 +117,5 @@ def test_a_folder_in_the_way_is_an_error_that_names_it(state: Path, item: Item) 
 def test_a_stored_picture_that_is_gone_is_an_error_that_says_what_to_do(state: Path, item: Item) -> None:
     (state / "key").unlink()
 
-    with pytest.raises(CommandError, match="delete that whole folder"):
+    with pytest.raises(CommandError, match=r"red-boat-small\.jpg is gone, .* Begin anew"):
         folder(state).place([item])

@@ -45,6 +45,11 @@ from imagemill.client import MillError, MillUnreachable
             "Its disk is full.",
             ExitCode.BROKEN,
         ),
+        (
+            MillError("UNAVAILABLE", "It has said nothing.", status=grpc.StatusCode.UNAVAILABLE),
+            "It has said nothing.",
+            ExitCode.UNREACHABLE,
+        ),
         (MillError("INTERNAL", "Its log says why.", status=grpc.StatusCode.INTERNAL), "Its log", ExitCode.BROKEN),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
@@ -74,6 +75,19 @@ def test_standard_input_is_kept_and_leaves_no_file(tmp_path: Path) -> None:
         assert list(sources.lines()) == list(sources.lines())
         assert [line.text for line in sources.lines()] == ["http://a/1", "http://a/2"]
         assert list(tmp_path.iterdir()) == []
+
+
+class Torn(io.BytesIO):
+    """A stream that breaks."""
+
+    def read(self, _size: int | None = -1) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.mark.parametrize(("stream", "folder"), [(Torn(), "."), (io.BytesIO(b"http://a/1\n"), "missing")])
+def test_standard_input_that_cannot_be_kept_is_told_of(tmp_path: Path, stream: io.BytesIO, folder: str) -> None:
+    with pytest.raises(CommandError, match=f"standard input can't be kept in {tmp_path / folder} while it is read: "):
+        open_sources(["-"], lambda: tmp_path / folder, stream)
 
 
 def test_arguments_that_are_urls_are_the_list(tmp_path: Path) -> None:
