@@ -195,7 +195,7 @@ class Dispatcher:
     def _window(self) -> int:
         settings = self.settings
         wished = int(settings.window_s * self._throughput.per_second(time.monotonic()))
-        window = min(max(wished, settings.least_window), settings.largest_window)
+        window = max(min(wished, settings.largest_window), settings.least_window)
         metrics.WINDOW_ITEMS.set(window)
         return window
 

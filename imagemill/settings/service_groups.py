@@ -98,7 +98,7 @@ class Gateway(Describing, _Draining, _AskingStorage, OnBroker):
     )
     largest_window: int = setting(
         WholeNumber(1, 1_000_000, "items in flight"),
-        "The largest number of items on the queues; it bounds what a crash repeats.",
+        "The largest number of items on the queues, unless the smallest is larger; it bounds what a crash repeats.",
         default=4096,
         example="16384",
     )

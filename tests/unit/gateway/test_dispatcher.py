@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -48,8 +49,10 @@ def claim(*indexes: int, batch_id: str = "b", stored: bool = False) -> inner.Bat
 
 
 @asynccontextmanager
-async def dispatching(store: FakeStore, broker: FlakyBroker) -> AsyncIterator[None]:
-    running = asyncio.create_task(Dispatcher(SETTINGS, store.stub, broker).run(asyncio.Event()))
+async def dispatching(
+    store: FakeStore, broker: FlakyBroker, settings: GatewaySettings = SETTINGS
+) -> AsyncIterator[None]:
+    running = asyncio.create_task(Dispatcher(settings, store.stub, broker).run(asyncio.Event()))
     try:
         yield
     finally:
@@ -227,6 +230,15 @@ async def test_the_window_follows_the_throughput_within_its_bounds(quick_to_tell
     assert store.asked[0].window == 64
     # A thousand items within moments would make a window of many thousands.
     assert store.asked[4].window == 512
+
+
+async def test_workers_who_hold_more_than_the_largest_window_are_not_left_idle() -> None:
+    store, broker = FakeStore(), FlakyBroker()
+
+    async with dispatching(store, broker, replace(SETTINGS, least_window=1024)):
+        await eventually(lambda: store.asked)
+
+    assert store.asked[0].window == 1024
 
 
 def test_claims_that_only_fill_the_window_are_no_throughput() -> None:
