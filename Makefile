@@ -103,5 +103,6 @@ upgrade: .venv/.ready-dev ## The same, with the newest releases
 	tools/lock.sh --upgrade
 
 clean: ## Remove what set-up, tests, the demo and benchmarks left behind; never pictures
-	rm -rf .venv .bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist demo
+	rm -rf .venv .bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	[ ! -e demo/.imagemill-demo.json ] || rm -rf demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

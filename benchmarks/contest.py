@@ -43,11 +43,11 @@ class Contest:
         """Who could not be run here."""
 
     def round(self, number: int) -> Iterator[Result]:
-        """Run each once; each goes first in turn, for the next one finds the machine warmer."""
+        """Run each once, in the first round in their order; then the next one goes first, for others find it warmer."""
         urls = self._folder / f"urls-{self.job.kind}.txt"
         write_list(self._address, self.job.kind, self._images, urls)
         runs = self._runs_folder()
-        turn = number % max(1, len(self._left))
+        turn = (number - 1) % max(1, len(self._left))
         for runner in self._left[turn:] + self._left[:turn]:
             try:
                 yield self._one(runner, Run(self.job, self._images, urls, runs / f"{runner.name}-{number}"), number)
