@@ -65,12 +65,15 @@ async def claim_items(
             await unit.extend_leases(claim.epoch, now + lease_s, now)
             expired = await _expired(unit, active, limits, until)
         waiting = await _waiting(unit, chooser, prospects, {batch.id: batch for batch in found}, limits, now)
-        claimed = []
+        claimed: list[Claimed] = []
+        given_up: list[Move] = []
         for batch in active:
             due = expired.get(batch.id, []) + waiting.get(batch.id, [])
             if due:
-                claimed.append(Claimed(batch, await _take(unit, claim, batch, due, now)))
-        return claimed
+                claimed.append(Claimed(batch, await _take(unit, claim, batch, due, given_up, now)))
+    count_moves(given_up)
+    trace_moves("give up", {each.batch.id: each.batch for each in claimed}, given_up, now)
+    return claimed
 
 
 async def claimed_before(records: Records, token: str, lease_until: float, now: float) -> list[Claimed]:
@@ -146,10 +149,13 @@ def _wants(prospects: Collection[Prospect], limits: ClaimLimits, now: float) -> 
     return wants
 
 
-async def _take(unit: Unit, claim: Claim, batch: Batch, due: Sequence[DueItem], now: float) -> list[DueItem]:
+async def _take(
+    unit: Unit, claim: Claim, batch: Batch, due: Sequence[DueItem], given_up: list[Move], now: float
+) -> list[DueItem]:
+    """Claim due items of a batch; those that were claimed too often are added to `given_up`."""
     taken: list[DueItem] = []
     rows: list[tuple[int, Head, int]] = []
-    given_up: list[Move] = []
+    before = len(given_up)
     for item in due:
         batch.revision += 1
         if item.head.claims >= MAX_CLAIMS and item.head.state > State.QUEUED:
@@ -162,9 +168,7 @@ async def _take(unit: Unit, claim: Claim, batch: Batch, due: Sequence[DueItem], 
         taken.append(replace(item, head=head))
     if rows:
         await unit.claim(claim, batch.id, rows, now)
-    await unit.move_items(given_up)
-    count_moves(given_up)
-    trace_moves("give up", {batch.id: batch}, given_up, now)
+    await unit.move_items(given_up[before:])
     if batch.started_at is None:
         batch.started_at = batch.changed_at = now
     batch.touch(now)

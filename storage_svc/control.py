@@ -8,7 +8,8 @@ from dataclasses import replace
 import grpc
 
 from imagemill.domain.batches import Batch, BatchState
-from imagemill.domain.items import Head, State
+from imagemill.domain.failures import is_of_the_bytes
+from imagemill.domain.items import Facts, Head, State
 from imagemill.ports.records import Move, Records, Unit
 from imagemill.runtime.calls import CallError, not_found
 from storage_svc.measuring import count_moves, trace_moves
@@ -58,13 +59,15 @@ async def retry_failed(records: Records, batch_id: str, codes: Collection[str], 
             batch = await _retryable(unit, batch_id)
             failed = await unit.failed_items(batch_id, after, CHUNK, codes)
             moves = []
-            for index, (head, size_bytes) in failed.items():
-                batch.counts.move(head.state, State.PENDING)
+            for index, item in failed.items():
+                batch.counts.move(item.head.state, State.PENDING)
                 batch.revision += 1
                 # Counted again when the item is final again.
-                batch.downloaded_bytes -= size_bytes
-                again = Head(State.PENDING, head.attempt + 1)
-                moves.append(Move(batch_id, index, again, batch.revision, now, None, None))
+                batch.downloaded_bytes -= item.size_bytes
+                again = Head(State.PENDING, item.head.attempt + 1)
+                # An original that was kept is rendered again, unless it is what was wrong.
+                facts = Facts() if is_of_the_bytes(item.code) else None
+                moves.append(Move(batch_id, index, again, batch.revision, now, None, facts))
             await unit.move_items(moves)
             if moves:
                 batch.reopen(now)

@@ -1,7 +1,7 @@
 """The fold: events of workers, in groups, onto the rows and the counters.
 
 A group is reduced to one event an item and written in one transaction. Counters change by (old state, new state)
-of the rows that moved, so an event seen twice moves nothing and counts nothing.
+of the rows that moved, so an event seen twice counts no outcome twice.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from imagemill.runtime import traces
 from storage_svc.measuring import count_moves, trace_moves
 
 log = logging.getLogger(__name__)
+
+POINTED_AT_ONCE = 5_000
+"""Twins that one statement makes point elsewhere."""
 
 
 @dataclass(slots=True)
@@ -191,7 +194,9 @@ async def _point_in_batch(
             batch.duplicates += (points_to is not None) - (twin.duplicate_of is not None)
             batch.revision += 1
             changes.append((twin.index, points_to, batch.revision))
-    await unit.point_duplicates(batch.id, changes)
+    # In portions: a statement that moved a million twins at once would take longer than a database lets one take.
+    for start in range(0, len(changes), POINTED_AT_ONCE):
+        await unit.point_duplicates(batch.id, changes[start : start + POINTED_AT_ONCE])
 
 
 def _log_outcome(batch: Batch, event: ItemEvent, head: Head, facts: Facts) -> None:

@@ -11,6 +11,8 @@ from imagemill.ports.records import NewItem, Records
 from imagemill.runtime.calls import CallError, not_found
 from storage_svc.measuring import count_final_at_once
 
+_CANCELLED = (BatchState.CANCELLING, BatchState.CANCELLED)
+
 
 async def open_batch(records: Records, new: Batch) -> Batch:
     """Open a batch in state RECEIVING, or return the one that a repeat means.
@@ -47,7 +49,7 @@ async def append_items(records: Records, batch_id: str, items: Sequence[NewItem]
             # A repeat of chunks whose seal was answered into the void.
             if set(await unit.heads(batch_id, [item.index for item in items])) >= {item.index for item in items}:
                 return
-            raise _sealed(batch_id)
+            raise _cancelled(batch_id) if batch.state in _CANCELLED else _sealed(batch_id)
         new = await unit.insert_items(batch_id, items, batch.revision, now)
         for item in items:
             if item.index in new:
@@ -56,6 +58,11 @@ async def append_items(records: Records, batch_id: str, items: Sequence[NewItem]
         batch.changed_at = now
         await unit.save_batch(batch)
     count_final_at_once(item for item in items if item.index in new)
+
+
+def _cancelled(batch_id: str) -> CallError:
+    message = f"Batch {batch_id!r} was cancelled and takes no more items; start another batch for them."
+    return CallError(grpc.StatusCode.FAILED_PRECONDITION, "STATE_FORBIDS", message)
 
 
 def _sealed(batch_id: str) -> CallError:
@@ -72,6 +79,8 @@ async def seal_batch(records: Records, batch_id: str, total: int, now: float) ->
         batch = (await unit.batches([batch_id])).get(batch_id)
         if batch is None:
             raise not_found(f"batches/{batch_id}")
+        if batch.counts.total != total and batch.state in _CANCELLED:
+            raise _cancelled(batch_id)
         if batch.counts.total != total:
             message = (
                 f"Batch {batch_id!r} has {batch.counts.total} items, but {total} were announced; send all of them."

@@ -73,7 +73,11 @@ class PublicApi(BatchServiceServicer):
         size = _page_size(request.page_size, LARGEST_ITEM_PAGE)
         states, codes = _states(request.states), list(request.error_codes)
         page = await self._records.items(batch.id, _item_token(request.page_token), size, states, codes)
-        items = fitting(page, await self._links_of(page, request))
+        if request.HasField("link_lifetime"):
+            # What does not fit without links needs none.
+            items = fitting(page, await self._links_of(page[: len(fitting(page))], request))
+        else:
+            items = fitting(page)
         complete = len(items) == len(page) < size
         token = "" if complete else str(items[-1].index)
         return api.ListItemsResponse(items=items, next_page_token=token)
@@ -125,9 +129,7 @@ class PublicApi(BatchServiceServicer):
         return api.GetBatchReportResponse(report=make_report(tally, time.time()))
 
     async def _links_of(self, page: Sequence[ItemRow], request: api.ListItemsRequest) -> Mapping[str, str]:
-        """URLs of a page's renders by key, where the request asks for them."""
-        if not request.HasField("link_lifetime"):
-            return {}
+        """URLs of a page's renders by key, as long as the request asks for them."""
         lifetime_s = request.link_lifetime.ToNanoseconds() / 1e9
         if not 1 <= lifetime_s <= LONGEST_LINK_S:
             raise invalid("Links can't last so long.", ("link_lifetime", "is 1 second to 7 days"))

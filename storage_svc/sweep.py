@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 
 from imagemill.domain.batches import Batch
-from imagemill.ports.blobs import Blobs
+from imagemill.ports.blobs import Blobs, BlobsUnavailable
 from imagemill.ports.records import Records, Unit
 from imagemill.ports.unavailable import PartUnavailable
 from imagemill.strikes import Point, strike
@@ -41,6 +41,8 @@ class Sweeper:
         self._done_with: list[str] = []
         self._seen: set[str] = set()
         """Ended batches that were swept whole by this process already."""
+        self._refused: BlobsUnavailable | None = None
+        """What the store said of a batch in the present round."""
         self.discarding = asyncio.Event()
         """Set when there are originals to delete."""
         self.sweeping = asyncio.Event()
@@ -53,26 +55,34 @@ class Sweeper:
             self.discarding.set()
 
     async def discard(self) -> None:
-        """Delete the originals that are done with; those that a death keeps from it go when their batch ends."""
+        """Delete the originals that are done with; those that a death, or a store that is away, keeps from it go when
+        their batch ends.
+        """
         keys, self._done_with = self._done_with, []
         await self._blobs.delete(keys)
         strike(Point.ORIGINALS_DELETED)
 
     async def sweep(self) -> None:
         """Sweep every ended batch that is not settled. Raises `RecordsUnavailable`, `BlobsUnavailable`."""
-        while batches := await self._records.unswept_batches(BATCHES):
+        settled, self._refused = [True], None
+        while all(settled) and (batches := await self._records.unswept_batches(BATCHES)):
             settled = [await self._swept(batch) for batch in batches]
-            if not all(settled) or len(batches) < BATCHES:
+            if self._refused is not None:
+                raise self._refused
+            if len(batches) < BATCHES:
                 return
 
     async def _swept(self, batch: Batch) -> bool:
+        """Sweep one; whether nothing more can come. What is wrong with one keeps no other from it."""
         try:
             return await self._sweep(batch)
+        except BlobsUnavailable as error:  # all of them, or a file of this batch that nobody may delete
+            self._refused = error
         except PartUnavailable:
             raise
-        except Exception as error:  # whatever lies in its folder: the others are swept none the worse
+        except Exception as error:  # whatever lies in its folder
             log.error("The blobs of %s can't be swept.", batch.id, exc_info=error, extra={"action": "sweep_failed"})
-            return False
+        return False
 
     async def _sweep(self, batch: Batch) -> bool:
         """Sweep one; whether nothing more can come."""

@@ -139,6 +139,11 @@ def family_of(code: str) -> Family:
     return FAMILY_OF.get(FailureCode(code), Family.INTERNAL)
 
 
+def is_of_the_bytes(code: str) -> bool:
+    """Whether an item failed by what was downloaded: the same bytes would fail again, others might not."""
+    return family_of(code) is Family.CONTENT or code == FailureCode.DECODE_FAILED
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """What is recorded of an item's failure, and shown to its owner.

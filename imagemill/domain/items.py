@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
-from imagemill.domain.failures import Failure, FailureCode, Family, family_of
+from imagemill.domain.failures import Failure, FailureCode, is_of_the_bytes
 
 
 class State(IntEnum):
@@ -205,7 +205,7 @@ def facts_after(head: Head, event: ItemEvent) -> Facts:
     facts = event.facts
     if event.outside_budget and head.state is State.FAILED:
         return Facts(failure=facts.failure or _LOST_ORIGINAL)
-    if head.state is State.PENDING and facts.failure and family_of(facts.failure.code) is Family.CONTENT:
+    if head.state is State.PENDING and facts.failure and is_of_the_bytes(facts.failure.code):
         # Bytes that came wrong are not rendered again: they are downloaded again.
         return replace(facts, original=None)
     return facts

@@ -112,6 +112,17 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedItem:
+    """A failed item that can be tried again."""
+
+    head: Head
+    size_bytes: int
+    """Those of its original; 0 when there is none."""
+    code: str
+    """Why it failed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Twin:
     """A succeeded item with certain bytes."""
 
@@ -266,8 +277,8 @@ class Unit(Protocol):
 
     async def failed_items(
         self, batch_id: str, after: int, limit: int, codes: Collection[str]
-    ) -> dict[int, tuple[Head, int]]:
-        """Failed items that can be tried again, by index above `after`: their heads and their originals' bytes."""
+    ) -> dict[int, FailedItem]:
+        """Failed items that can be tried again, by index above `after`."""
 
     async def open_items(self, batch_id: str, limit: int) -> dict[int, tuple[Head, int]]:
         """Items not final, by index: their heads and their originals' bytes."""

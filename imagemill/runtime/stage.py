@@ -266,19 +266,23 @@ class Stage(Generic[JobT, NextT]):
         )
 
     async def _announce(self, job: JobT) -> None:
-        event = ItemEvent(job.batch_id, job.index, job.attempt, self._work.running)
+        event = self._at_work(job)
         if job.claim < SUSPECT_CLAIMS:
             self._outbox.announce(event)
         else:
             # Should this worker die of it, the store must know that the item had been begun.
             await self._outbox.publish(event)
 
+    def _at_work(self, job: JobT) -> ItemEvent:
+        # With what is known of the item: told of together, this event outranks the one that brought it.
+        return ItemEvent(job.batch_id, job.index, job.attempt, self._work.running, job.facts)
+
     async def _tell_of_long_jobs(self) -> None:
         while True:
             await asyncio.sleep(LIFE_S / 3)
             now = self._clock()
             for job in list(self._hand.untold(now - LIFE_S, now)):
-                self._outbox.announce(ItemEvent(job.batch_id, job.index, job.attempt, self._work.running))
+                self._outbox.announce(self._at_work(job))
 
     async def _handle(self, job: JobT, trace: str) -> Outcome[NextT]:
         task = asyncio.current_task()

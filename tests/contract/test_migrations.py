@@ -19,7 +19,7 @@ from sqlalchemy import Connection, create_engine, inspect, text
 from imagemill.adapters.sql import postgres
 from imagemill.adapters.sql.migration import FOLDER, upgrade
 from imagemill.adapters.sql.revisions import COMPATIBLE_FROM, REVISION, SchemaUnknown, Tables, revision_of
-from imagemill.adapters.sql.schema import IN_FLIGHT, PENDING, SUCCEEDED, WITHOUT_PICTURES, metadata
+from imagemill.adapters.sql.schema import IN_FLIGHT, PENDING, SUCCEEDED, UNSUCCESSFUL, WITHOUT_PICTURES, metadata
 from imagemill.domain.items import Head, State
 from imagemill.ports.records import Records, RecordsUnavailable
 from imagemill.wiring.records import migrate_records, open_records, tables_at
@@ -185,6 +185,7 @@ async def test_on_a_server_the_partial_indexes_hold_what_the_queries_ask_for(pos
         ("items_in_flight", IN_FLIGHT, "due_at"),
         ("items_by_digest", SUCCEEDED, "sha256"),
         ("items_without_pictures", WITHOUT_PICTURES, "sha256"),
+        ("items_unsuccessful", UNSUCCESSFUL, "idx"),
     ):
         assert " WHERE " in found[name]
         assert name in on(postgres_schema, plan(f"{condition.text} AND {column} IN ('1', '2')"))

@@ -57,12 +57,12 @@ async def ask_in_unit(unit: Unit) -> None:
 
 
 @contextmanager
-def statements_of(records: SqliteRecords) -> Iterator[dict[str, Any]]:
-    """Note each statement about items and parameters that it ran with."""
+def statements_of(records: SqliteRecords, table: str) -> Iterator[dict[str, Any]]:
+    """Note each statement about a table, and parameters that it ran with."""
     heard: dict[str, Any] = {}
 
     def hear(_: object, __: object, statement: str, parameters: Any, ___: object, many: bool) -> None:
-        if "items" in statement and not statement.startswith("INSERT"):
+        if table in statement and not statement.startswith("INSERT"):
             heard[statement] = parameters[0] if many else parameters
 
     engines: list[Engine] = [records._writer._engine, records._readers._engine]
@@ -97,14 +97,20 @@ async def test_what_failed_is_found_among_what_ended_without_pictures(tmp_path: 
     assert {statement: found for statement, found in plans.items() if "items_unsuccessful" not in found} == {}
 
 
-async def plans_of(folder: Path, ask: Callable[[Records], Awaitable[None]]) -> dict[str, str]:
-    """What SQLite means to do for each statement about items that a batch at work is asked."""
+async def test_batches_to_be_swept_are_found_among_those(tmp_path: Path) -> None:
+    (found,) = (await plans_of(tmp_path, lambda records: records.unswept_batches(10), "batches")).values()
+
+    assert "batches_unswept" in found
+
+
+async def plans_of(folder: Path, ask: Callable[[Records], Awaitable[object]], table: str = "items") -> dict[str, str]:
+    """What SQLite means to do for each statement about a table that it is asked while a batch is at work."""
     path = folder / "mill.db"
     records = await open_sqlite(path)
     try:
         await put_batch(records, new_batch(), new_items(range(50)))
         await claim_rows(records, range(20), token="t")
-        with statements_of(records) as heard:
+        with statements_of(records, table) as heard:
             await ask(records)
         return {statement: plan(path, statement, parameters) for statement, parameters in heard.items()}
     finally:

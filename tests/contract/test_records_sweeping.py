@@ -10,7 +10,9 @@ from tests.support.builders import batch_of, claim_rows, digest, move, new_batch
 
 async def test_ended_batches_are_unswept_until_they_are_marked(records: Records) -> None:
     for batch_id, state in (("a", BatchState.ACTIVE), ("b", BatchState.COMPLETED), ("c", BatchState.CANCELLED)):
-        await put_batch(records, new_batch(batch_id, state), new_items(range(1)))
+        batch = new_batch(batch_id, state)
+        batch.finished_at = 7.0 if state.is_final else None
+        await put_batch(records, batch, new_items(range(1)))
     assert {batch.id for batch in await records.unswept_batches(10)} == {"b", "c"}
     assert len(await records.unswept_batches(1)) == 1
 

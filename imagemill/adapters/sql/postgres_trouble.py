@@ -41,14 +41,21 @@ _BY_CODE = {
     "23505": "was written by another unit in the same moment",
 }
 """What is said for an SQLSTATE."""
+_IMPOSSIBLE = ("22", "23", "54")
+"""The classes of those about values: they don't fit their type, break a constraint, or exceed a limit of the server."""
 
 
 @contextmanager
 def telling(place: str) -> Iterator[None]:
-    """Raise `RecordsUnavailable`, which names the place, in place of whatever else says that it can't be used."""
+    """Raise `RecordsUnavailable`, which names the place, in place of whatever else says that it can't be used.
+
+    What says that values can't be stored stays as it is: the same statement would be refused for ever.
+    """
     try:
         yield
     except TROUBLE as error:
+        if _refuses_values(error):
+            raise
         raise RecordsUnavailable(f"the database at {place} {explained(error)}") from error
 
 
@@ -75,6 +82,20 @@ def explained(error: BaseException) -> str:
         case OSError(errno=int(number)):
             return f"can't be reached: {os.strerror(number)}"
     return "can't be reached, or hung up"
+
+
+def _refuses_values(error: BaseException) -> bool:
+    """Whether the server, or the driver before it, takes the statement's values for impossible, and not its moment."""
+    code = _code(error)
+    if code is not None:
+        return code.startswith(_IMPOSSIBLE) and code not in _BY_CODE
+    match _driver_error(error):
+        case asyncpg.exceptions.ClientConfigurationError():
+            return False
+        case asyncpg.InterfaceError() as unsent:
+            # The driver's own words for what it can't put into a message; its class for that is not public.
+            return isinstance(unsent, ValueError)
+    return False
 
 
 def _code(error: BaseException) -> str | None:

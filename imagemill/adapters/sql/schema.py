@@ -33,6 +33,8 @@ KEY = Text().with_variant(Text(collation="C"), "postgresql")
 
 COUNT_COLUMNS = tuple(f"n_{state.name.lower()}" for state in State)
 
+UNSWEPT = text("NOT swept")
+
 batches = Table(
     "batches",
     metadata,
@@ -63,6 +65,7 @@ batches = Table(
     Index("batches_by_age", "created_at", "id"),
     Index("batches_working", "state", "created_at"),
     Index("batches_by_end", "finished_at"),
+    Index("batches_unswept", "finished_at", sqlite_where=UNSWEPT),
 )
 
 items = Table(
@@ -114,6 +117,8 @@ PENDING = text(f"{_PENDING.text} AND due_at >= 0")
 IN_FLIGHT = text(f"{_IN_FLIGHT.text} AND due_at >= 0")
 SUCCEEDED = text(f"state = {State.SUCCEEDED.value}")
 WITHOUT_PICTURES = text(f"state > {State.SUCCEEDED.value}")
+# The same in other words: asked for digests, a server that has not counted its rows would take either index.
+UNSUCCESSFUL = text(f"state >= {State.FAILED.value}")
 _DOWNLOADED = text(f"{WITHOUT_PICTURES.text} AND sha256 IS NOT NULL")
 """A query that asks for digests must not repeat this: SQLite would take it for the narrower term."""
 
@@ -128,7 +133,7 @@ Index(
     sqlite_where=SUCCEEDED,
 )
 Index("items_without_pictures", items.c.batch_id, items.c.sha256, sqlite_where=_DOWNLOADED)
-Index("items_unsuccessful", items.c.batch_id, items.c.idx, sqlite_where=WITHOUT_PICTURES)
+Index("items_unsuccessful", items.c.batch_id, items.c.idx, sqlite_where=UNSUCCESSFUL)
 
 claims = Table(
     "claims",

@@ -30,10 +30,19 @@ from imagemill.adapters.sql.rows import (
     head_from,
     original_from,
 )
-from imagemill.adapters.sql.schema import IN_FLIGHT, PENDING, WITHOUT_PICTURES, batches, claims, epochs, items
+from imagemill.adapters.sql.schema import (
+    IN_FLIGHT,
+    PENDING,
+    UNSUCCESSFUL,
+    WITHOUT_PICTURES,
+    batches,
+    claims,
+    epochs,
+    items,
+)
 from imagemill.domain.batches import Batch, BatchState
 from imagemill.domain.items import Head, State
-from imagemill.ports.records import RELEASED, Claim, DueItem, Move, NewItem, Place, Twin
+from imagemill.ports.records import RELEASED, Claim, DueItem, FailedItem, Move, NewItem, Place, Twin
 
 _WORKING = (BatchState.ACTIVE.value, BatchState.PAUSED.value, BatchState.CANCELLING.value)
 _CLAIM_KEPT_S = 60.0
@@ -307,15 +316,15 @@ class SqlUnit(ABC):
 
     async def failed_items(
         self, batch_id: str, after: int, limit: int, codes: Collection[str]
-    ) -> dict[int, tuple[Head, int]]:
+    ) -> dict[int, FailedItem]:
         """Failed items whose source names a host, by index."""
         failed = and_(items.c.batch_id == batch_id, items.c.idx > after, items.c.state == State.FAILED.value)
-        sought = and_(failed, WITHOUT_PICTURES, items.c.host != "")
-        query = select(*_HEAD_COLUMNS).where(sought).order_by(items.c.idx).limit(limit)
+        sought = and_(failed, UNSUCCESSFUL, items.c.host != "")
+        query = select(*_HEAD_COLUMNS, items.c.error_code).where(sought).order_by(items.c.idx).limit(limit)
         if codes:
             query = query.where(items.c.error_code.in_(codes))
         rows = await self._connection.rows(query, long=True)
-        return {row["idx"]: (head_from(row), row["size_bytes"] or 0) for row in rows}
+        return {row["idx"]: FailedItem(head_from(row), row["size_bytes"] or 0, row["error_code"] or "") for row in rows}
 
     async def open_items(self, batch_id: str, limit: int) -> dict[int, tuple[Head, int]]:
         """Items not final, by index."""

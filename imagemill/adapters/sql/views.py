@@ -27,7 +27,16 @@ from sqlalchemy import (
 
 from imagemill.adapters.sql.connection import NO_PARAMETERS
 from imagemill.adapters.sql.rows import COUNTS, batch_from, item_from
-from imagemill.adapters.sql.schema import IN_FLIGHT, PENDING, SUCCEEDED, WITHOUT_PICTURES, batches, claims, items
+from imagemill.adapters.sql.schema import (
+    IN_FLIGHT,
+    PENDING,
+    SUCCEEDED,
+    UNSUCCESSFUL,
+    UNSWEPT,
+    batches,
+    claims,
+    items,
+)
 from imagemill.domain.batches import Batch, BatchState
 from imagemill.domain.figures import Figures, HostFigures, Hosts
 from imagemill.domain.items import IN_FLIGHT_STATES, ItemRow, State
@@ -100,10 +109,9 @@ class SqlView(ABC):
 
     async def unswept_batches(self, limit: int) -> list[Batch]:
         """Final batches that are not swept."""
-        ended = batches.c.state.in_([state.value for state in BatchState if state.is_final])
-        return await self._batches(
-            select(batches).where(ended, ~batches.c.swept).order_by(batches.c.finished_at).limit(limit)
-        )
+        # By their ends, which only final ones have: asked for states, SQLite reads all that were ever in one.
+        ended = batches.c.finished_at >= 0
+        return await self._batches(select(batches).where(ended, UNSWEPT).order_by(batches.c.finished_at).limit(limit))
 
     async def items(
         self, batch_id: str, after: int, limit: int, states: Collection[State] = (), codes: Collection[str] = ()
@@ -113,7 +121,7 @@ class SqlView(ABC):
         if codes:
             query = query.where(items.c.error_code.in_(codes))
         if codes or (states and min(state.value for state in states) > State.SUCCEEDED.value):
-            query = query.where(WITHOUT_PICTURES)
+            query = query.where(UNSUCCESSFUL)
         return await self._items(_only(query, states).limit(limit))
 
     async def changed_items(

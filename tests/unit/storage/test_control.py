@@ -7,6 +7,7 @@ import pytest
 
 from imagemill.adapters.sql.sqlite import SqliteRecords
 from imagemill.domain.batches import BatchState
+from imagemill.domain.failures import Failure, FailureCode
 from imagemill.domain.items import Facts, Head, State
 from imagemill.ports.records import NewItem
 from imagemill.runtime.calls import CallError
@@ -148,6 +149,32 @@ async def test_failed_items_are_tried_again_on_request_in_their_next_attempt(
 
     # What the first attempt may still have to say comes too late.
     assert await fold(records, [event(index, State.SUCCEEDED, 0) for index in range(6)], NOW + 2) == set()
+
+
+@pytest.mark.parametrize(
+    ("code", "kept"),
+    [
+        (FailureCode.CONTENT_TRUNCATED, False),
+        (FailureCode.DECODE_FAILED, False),
+        (FailureCode.RENDER_TIMEOUT, True),
+        (FailureCode.STORE_FULL, True),
+    ],
+)
+async def test_an_original_that_was_kept_is_downloaded_again_if_it_is_what_was_wrong(
+    records: SqliteRecords, code: FailureCode, kept: bool
+) -> None:
+    new = new_batch()
+    new.keep_originals = True
+    await put_batch(records, new, new_items(range(1)))
+    await claim_rows(records, range(1))
+    facts = Facts(Failure(code, "It failed."), original(5, key="batches/b/originals/x"))
+    await fold(records, [event(0, State.FAILED, facts=facts)], NOW)
+
+    await retry_failed(records, "b", [], NOW)
+
+    async with records.write() as unit:
+        (due,) = await unit.due_items("b", NOW, 1, in_flight=False)
+    assert (due.original is not None) == kept
 
 
 async def test_only_failures_with_the_codes_named_are_tried_again(records: SqliteRecords) -> None:

@@ -1,4 +1,4 @@
-"""An index of what ended without pictures, by the input's order: to list and retry it must not read all the rest."""
+"""Indexes of what is few among much: items that ended without pictures, batches that are to be swept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ compatible_from = "0007"
 
 
 def upgrade() -> None:
-    """Add it."""
-    condition = sa.text("state > 6")
-    columns = ["batch_id", "idx"]
-    op.create_index("items_unsuccessful", "items", columns, sqlite_where=condition, postgresql_where=condition)
+    """Add them."""
+    _add("items_unsuccessful", "items", ["batch_id", "idx"], sa.text("state >= 7"))
+    _add("batches_unswept", "batches", ["finished_at"], sa.text("NOT swept"))
+
+
+def _add(name: str, table: str, columns: list[str], condition: sa.TextClause) -> None:
+    op.create_index(name, table, columns, sqlite_where=condition, postgresql_where=condition)

@@ -10,9 +10,9 @@ import pytest
 from imagemill import codec
 from imagemill.adapters.local_changes import LocalChanges
 from imagemill.adapters.memory_broker import MemoryBroker
-from imagemill.adapters.sql.sqlite import SqliteRecords
 from imagemill.domain.items import State
 from imagemill.ports.broker import Queue
+from imagemill.ports.records import Records
 from imagemill.v1 import messages_pb2
 from storage_svc.events import EventConsumer
 from tests.support.builders import batch_of, claim_rows, event, new_batch, new_items, put_batch
@@ -39,7 +39,7 @@ def tried_too_often() -> messages_pb2.ItemEvent:
 
 @pytest.mark.parametrize("make", [too_large, due_never, tried_too_often])
 async def test_an_event_that_can_not_be_stored_is_set_aside_and_the_others_are_folded(
-    make: Callable[[], messages_pb2.ItemEvent], records: SqliteRecords
+    make: Callable[[], messages_pb2.ItemEvent], records: Records
 ) -> None:
     broker, stop = MemoryBroker(), asyncio.Event()
     await put_batch(records, new_batch(), new_items(range(3)))
