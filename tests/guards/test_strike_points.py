@@ -34,6 +34,7 @@ NONE_NEEDED = {
     "imagemill/adapters/rabbitmq/topology.py _prove": "queues are settled before there is work",
     "imagemill/adapters/rabbitmq/topology.py _renew": "queues are settled before there is work",
     "imagemill/adapters/rabbitmq/topology.py _epoch_records": "queues are settled before there is work",
+    "imagemill/adapters/rabbitmq/topology.py settle": "queues are settled before there is work",
     "imagemill/adapters/sql/postgres.py PostgresRecords.write": "forwards to the connection",
     "imagemill/runtime/outbox.py Outbox._publish": "forwards to the broker; whoever calls it passes a point",
     "imagemill/runtime/stage.py Stage._announce": "forwards to the outbox",

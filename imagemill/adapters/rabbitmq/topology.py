@@ -71,13 +71,18 @@ async def settle(connection: AbstractConnection, spare: SpareConnection) -> str:
     """
     async with _lock(connection):
         missing = {name for name in _quorum_queues() if not await _exists(connection, name)}
+        work = missing & set(Queue)
         async with connection.channel(on_return_raises=True) as channel:
-            await _declare(channel, missing)
+            await _declare(channel, missing - work)
             if not await _answers(spare, _EPOCH, _look):
                 await _replace(channel, _EPOCH)
             records = await _epoch_records(channel)
-            if records and not missing & set(Queue):
+            if records and not work:
                 return await _keep_latest(records)
+            # Before what is lost is there again: whoever comes after a death of this process must not take it for old.
+            for record in records:
+                await record.ack()
+            await _declare(channel, work)
             # Without a record none can be trusted: whoever made them may have died before it had proved them.
             await _prove_all(channel, spare, missing if records else set(_quorum_queues()))
             return await _renew(channel, records)
@@ -226,7 +231,7 @@ async def _prove(channel: AbstractChannel, name: str) -> None:
 
 
 async def _epoch_records(channel: AbstractChannel) -> list[AbstractIncomingMessage]:
-    """The records of epochs, oldest first; more than one only after a death between writing and deleting."""
+    """The records of epochs, oldest first; more than one only when the broker died and forgot that one was taken."""
     queue = await channel.get_queue(_EPOCH, ensure=False)
     records: list[AbstractIncomingMessage] = []
     while message := await queue.get(fail=False):
@@ -245,14 +250,12 @@ async def _keep_latest(records: list[AbstractIncomingMessage]) -> str:
 
 
 async def _renew(channel: AbstractChannel, records: list[AbstractIncomingMessage]) -> str:
-    """Begin a new epoch, and tell those who are connected."""
+    """Begin an epoch later than those of the records, and tell those who are connected."""
     latest = int(records[-1].body.split(b"-")[0], 16) if records else 0
     # Named so that people see the order; where records and the right time are lost, the order is what was told.
     epoch = f"{max(time.time_ns(), latest + 1):016x}-{uuid.uuid4().hex}"
     record = Message(epoch.encode(), delivery_mode=DeliveryMode.PERSISTENT)
     await channel.default_exchange.publish(record, _EPOCH)
-    for older in records:
-        await older.ack()
     exchange = await channel.get_exchange(EPOCHS, ensure=False)
     await exchange.publish(Message(epoch.encode(), type=BEGUN), "", mandatory=False)
     return epoch
