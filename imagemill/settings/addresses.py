@@ -54,9 +54,12 @@ class Url:
 
     def read(self, given: object) -> str:
         """Read a URL. The refusal never repeats what was given."""
-        if isinstance(given, str) and given.partition(":")[0].lower() in self.schemes and _parts(given) is not None:
-            return given
-        raise ValueError(f"give {self.allowed}.")
+        if not isinstance(given, str) or given.partition(":")[0].lower() not in self.schemes:
+            raise ValueError(f"give {self.allowed}.")
+        if _parts(given) is None:
+            hint = "characters such as @ : / ? # in a password are written percent-encoded"
+            raise ValueError(f"give {self.allowed}; {hint}.")
+        return given
 
     def write(self, value: str) -> str:
         """The URL, passwords included."""
@@ -82,7 +85,10 @@ def masked(url: str) -> str:
 
 
 def _parts(url: str) -> SplitResult | None:
+    """The parts of a URL; None when it can't be read, or a password with a slash or the like ends its address early."""
     try:
-        return urlsplit(url)
+        parts = urlsplit(url)
+        port = parts.port
     except ValueError:
         return None
+    return None if port is not None and "@" not in parts.netloc and "@" in url else parts

@@ -109,8 +109,9 @@ class RabbitBroker:
     async def keep_connected(self) -> None:
         """Have a session whenever there can be one; never returns."""
         while True:
-            session = Session(self._url)
+            session: Session | None = None
             try:
+                session = Session(self._url)
                 await session.open()
                 await self._use(session)
             except BrokerUnavailable as error:
@@ -121,7 +122,8 @@ class RabbitBroker:
                 self._is_away("an unforeseen error of the mill's own; its log has the details")
             finally:
                 self._session = None
-                await session.close()
+                if session is not None:
+                    await session.close()
             await asyncio.sleep(RETRY_S * random.uniform(0.5, 1.5))
 
     async def _use(self, session: Session) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imagemill.settings.addresses import masked
+from imagemill.settings.addresses import Url, masked
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,8 @@ from imagemill.settings.addresses import masked
         "amqp://broker.example/%2Fmill",
         "s3://bucket/folder?region=eu-central-1",
         "postgresql:///mill?host=/run/postgresql",
+        "file:///srv/a@b",
+        "s3://bucket/a@b",
     ],
 )
 def test_what_holds_no_secret_is_shown_unchanged(url: str) -> None:
@@ -33,7 +35,18 @@ def test_what_holds_no_secret_is_shown_unchanged(url: str) -> None:
         ("s3://bucket/folder?secret_access_key=hush", "s3://bucket/folder?secret_access_key=***"),
         ("s3://bucket/folder#hush", "s3://bucket/folder"),
         ("postgresql://[half", "***"),
+        ("amqp://mill:aB3/hush@broker.example:5672/", "***"),
+        ("amqp://mill:1234/hush@broker.example:5672/", "***"),
+        ("amqp://mill:12#hush@broker.example", "***"),
     ],
 )
 def test_secrets_are_replaced(url: str, shown: str) -> None:
     assert masked(url) == shown
+
+
+@pytest.mark.parametrize("password", ["aB3/hush", "1234/hush", "12?hush", "12#hush"])
+def test_a_password_that_ends_its_address_early_is_refused_and_not_repeated(password: str) -> None:
+    with pytest.raises(ValueError, match="percent-encoded") as refused:
+        Url(("amqp",), "amqp://mill:password@localhost/").read(f"amqp://mill:{password}@broker.example:5672/")
+
+    assert "hush" not in str(refused.value)
