@@ -16,7 +16,7 @@ from downloader_svc.sniff import ENOUGH_BYTES, Kind, Sniffed, disagreements, sni
 from imagemill.domain.failures import Failure, FailureCode, PermanentError, PipelineError, TransientError
 from imagemill.http import Answer, Deadline, GuardedClient
 from imagemill.http.answers import failure_of
-from imagemill.http.bodies import Pace, unpacker_for
+from imagemill.http.bodies import PIECE_BYTES, Pace, unpacker_for
 
 _QUICK_STATUSES = (429, 500, 502, 503, 504)
 _QUICK_CODES = (
@@ -183,6 +183,7 @@ class _Download:
         pace = Pace(settings.min_bytes_per_s, settings.throughput_window_s, self.timing.monotonic)
         async for piece in answer.body:
             pace.note(len(piece))
+            receipt.note_sent(len(piece))
             for number, content in enumerate(unpacker.feed(piece)):
                 if number:
                     # A small packed piece may unpack to megabytes: the other downloads get a turn in between.
@@ -217,6 +218,7 @@ class _Receipt:
         self.size = 0
         self.format = ""
         self.refusal: Failure | None = None
+        self._sent = 0
         self._judged = False
         self._keep_refused = keep_refused
         self._fd = fd
@@ -230,6 +232,12 @@ class _Receipt:
 
     def refuse_length(self, announced: str) -> None:
         if announced.isdecimal() and int(announced) > self._limits.max_bytes:
+            raise self._too_large()
+
+    def note_sent(self, number: int) -> None:
+        """Count what came over the wire: a packed body may go on for ever without becoming any longer unpacked."""
+        self._sent += number
+        if self._sent > self._limits.max_bytes + PIECE_BYTES:
             raise self._too_large()
 
     def add(self, content: bytes) -> None:

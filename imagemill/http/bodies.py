@@ -11,6 +11,9 @@ from imagemill.domain.failures import FailureCode, PermanentError, TransientErro
 PIECE_BYTES = 256 * 1024
 """The most that is inflated at a time: a bomb is counted before it takes memory."""
 
+MOST_MEMBERS = 1_000
+"""Members of a gzip body, which has one if it is honest; each costs time, though it may be empty."""
+
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -93,14 +96,20 @@ class _Inflater:
         self._start = start
         self._inflate: zlib._Decompress | None = None
         self._members = 0
+        self._kept = b""
+        """The end of a piece that may be the beginning of another member."""
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
+        piece, self._kept = self._kept + piece, b""
         more = bool(piece)
         while more:
             if self._inflate is None:
                 # Padding after a whole member is allowed and common; only another member counts.
                 if self._members and not piece.startswith(_GZIP_MAGIC):
+                    self._kept = piece if _GZIP_MAGIC.startswith(piece) else b""
                     return
+                if self._members >= MOST_MEMBERS:
+                    raise _damaged()
                 self._inflate = self._start(piece)
             content = self._advance(self._inflate, piece)
             if content:
@@ -125,10 +134,14 @@ class _Inflater:
         try:
             return inflate.decompress(piece, PIECE_BYTES)
         except zlib.error as error:
-            raise TransientError(
-                FailureCode.CONTENT_ENCODING_INVALID,
-                "The picture was packed and can't be unpacked: it is damaged; try again later.",
-            ) from error
+            raise _damaged() from error
+
+
+def _damaged() -> TransientError:
+    return TransientError(
+        FailureCode.CONTENT_ENCODING_INVALID,
+        "The picture was packed and can't be unpacked: it is damaged; try again later.",
+    )
 
 
 def _gzip(_head: bytes) -> zlib._Decompress:

@@ -84,12 +84,21 @@ def _certificate_reason(error: Exception) -> str:
 
 def _dns(error: Exception, host: str) -> PipelineError:
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorDNSError) else error
-    if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_AGAIN:
+    number = cause.errno if isinstance(cause, OSError) else None
+    if number in _OUT_OF_FILES:
+        return _out_of_files()
+    if number == socket.EAI_AGAIN:
         return TransientError(
             FailureCode.DNS_FAILED,
             f"{host} could not be looked up; no name server answered. Check this machine's network.",
         )
     return TransientError(FailureCode.DNS_FAILED, f"There is no host of the name {host}; check the spelling.")
+
+
+def _out_of_files() -> PipelineError:
+    return TransientError(
+        FailureCode.CONNECTION_FAILED, "The mill may open no more files; raise the limit with 'ulimit -n 65536'."
+    )
 
 
 def _connector(error: Exception, host: str) -> PipelineError:
@@ -105,9 +114,7 @@ def _connector(error: Exception, host: str) -> PipelineError:
     if number in _UNREACHABLE:
         return TransientError(FailureCode.CONNECTION_FAILED, f"No route leads to {host}; check this machine's network.")
     if number in _OUT_OF_FILES:
-        return TransientError(
-            FailureCode.CONNECTION_FAILED, "The mill may open no more files; raise the limit with 'ulimit -n 65536'."
-        )
+        return _out_of_files()
     return TransientError(FailureCode.CONNECTION_FAILED, f"No connection to {host} could be made; try again later.")
 
 

@@ -53,6 +53,24 @@ def test_content_that_zlib_holds_back_comes_out_to_the_end(pieces: int, step: in
         assert unpacked("deflate", raw_deflate(content), step) == content
 
 
+def test_members_come_out_wherever_the_pieces_end() -> None:
+    packed = gzip.compress(b"one ") + gzip.compress(b"two") + b"\x1f"
+    for end in range(1, len(packed)):
+        unpacker = unpacker_for("gzip")
+        content = [*unpacker.feed(packed[:end]), *unpacker.feed(packed[end:])]
+        unpacker.finish()
+        assert b"".join(content) == b"one two"
+
+
+def test_members_without_end_and_without_content_are_damage() -> None:
+    unpacker = unpacker_for("gzip")
+
+    with pytest.raises(TransientError) as caught:
+        list(unpacker.feed(gzip.compress(b"") * 2_000))
+
+    assert caught.value.failure.code is FailureCode.CONTENT_ENCODING_INVALID
+
+
 def test_a_bomb_goes_off_piece_by_piece() -> None:
     bomb = gzip.compress(bytes(50_000_000))
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from imagemill.domain.failures import FailureCode, PermanentError, PipelineError, TransientError
 from imagemill.domain.sources import validate_url
 from imagemill.http import Deadline, GuardedClient, HttpSettings
+from imagemill.http.errors import _dns
 from tests.support.eventually import eventually
 from tests.support.fence import Fence
 from tests.support.picture_server import PictureServer, Reply, dropped, picture, redirect, stalled, status
@@ -267,6 +268,21 @@ async def test_a_server_that_does_not_speak_tls_is_a_trouble_of_tls(client: Guar
 
     assert isinstance(error, TransientError)
     assert error.failure.code is FailureCode.TLS_FAILED
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "says"),
+    [
+        (errno.EMFILE, FailureCode.CONNECTION_FAILED, "ulimit -n"),
+        (socket.EAI_AGAIN, FailureCode.DNS_FAILED, "no name server answered"),
+        (socket.EAI_NONAME, FailureCode.DNS_FAILED, "no host of the name a.test"),
+    ],
+)
+def test_why_a_name_was_not_found_is_told_in_words(number: int, code: FailureCode, says: str) -> None:
+    error = _dns(socket.gaierror(number, "hush"), "a.test")
+
+    assert error.failure.code is code
+    assert says in error.failure.message
 
 
 @pytest.mark.parametrize(
