@@ -219,16 +219,19 @@ class Outbox(Generic[NextT]):
         return [_Entry(self._advisory.pop(key)[1], None, (), "", None, None) for key in due]
 
     async def _settle_group(self, entries: Sequence[_Entry[NextT]]) -> None:
-        keys = [key for entry in entries for key in entry.keys]
-        if not keys or self._settle is None:
+        holding = [entry for entry in entries if entry.keys]
+        if not holding or self._settle is None:
             return
         try:
-            await self._settle(keys)
+            await self._settle([key for entry in holding for key in entry.keys])
             strike(Point.GROUP_DURABLE)
         except PipelineError as error:
-            for entry in entries:
-                if entry.keys and entry.failed is not None:
-                    entry.event, entry.next_job = entry.failed(error), None
+            if len(holding) > 1:
+                # What is gone with its cancelled batch, say, is no trouble of the others.
+                for each in holding:
+                    await self._settle_group([each])
+            elif (failed := holding[0].failed) is not None:
+                holding[0].event, holding[0].next_job = failed(error), None
 
     async def _publish(self, queue: Queue, bodies: Sequence[bytes], trace: str) -> None:
         """Publish, as long as it takes; when the stage is stopping, once. Raises `BrokerUnavailable` then."""

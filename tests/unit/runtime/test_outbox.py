@@ -106,6 +106,23 @@ async def test_nobody_is_told_before_everything_of_the_group_is_out() -> None:
     assert seen == [f"publish {Queue.EVENTS}"] * 3
 
 
+async def test_a_blob_that_is_gone_fails_its_own_outcome_and_no_other() -> None:
+    """Those of a batch that was cancelled may be swept before its outcomes are out."""
+    broker = FlakyBroker()
+
+    async def settle(keys: Sequence[str]) -> None:
+        if "key 0" in keys:
+            raise TransientError(FailureCode.STORE_UNAVAILABLE, "It is gone.")
+
+    async with opened(broker, settle) as outbox:
+        for index in range(3):
+            put(outbox, index)
+
+    (group,) = await groups_on(broker)
+    states = {each.index: each.state for each in group}
+    assert states == {0: State.PENDING, 1: State.SUCCEEDED, 2: State.SUCCEEDED}
+
+
 async def test_when_the_blobs_can_not_be_made_durable_the_groups_outcomes_are_failures() -> None:
     broker, told = FlakyBroker(), list[int]()
 
