@@ -305,7 +305,7 @@ class RenderPool:
         if self._failed_starts >= _STARTS and not self._children:
             self._break(complaint)
         elif self._refill is None:
-            pause = min(_PAUSE_S * 2 ** (self._failed_starts - 1), _LONGEST_PAUSE_S)
+            pause = min(_PAUSE_S * 2 ** min(self._failed_starts - 1, 10), _LONGEST_PAUSE_S)
             self._refill = asyncio.get_running_loop().call_later(pause, self._fill)
 
     def _break(self, complaint: str) -> None:

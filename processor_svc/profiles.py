@@ -22,6 +22,8 @@ _NO_DIFFERENCE = 2
 """Largest step in 255 by which a profile may differ from sRGB and still count as sRGB: versions of it differ so."""
 _LARGEST_KEPT = 1 << 20
 """Bytes; a render of a few kilobytes is not to carry more."""
+_LARGEST_READ = 4 << 20
+"""Bytes; what was made of the last profiles is remembered with them, and a picture may bring one of any size."""
 _PROBES = (0, 32, 64, 96, 128, 160, 192, 224, 255)
 
 
@@ -55,7 +57,7 @@ def coloured(image: Image.Image, profile: bytes, *, keep: bool = False) -> Colou
 
     A picture whose profile is unusable counts as sRGB already, with a remark.
     """
-    way = _way(profile, image.mode)
+    way = _way(profile, image.mode) if len(profile) <= _LARGEST_READ else _Way(_Kind.UNUSABLE)
     if way.kind is _Kind.UNUSABLE:
         return Coloured(_plain(image), remark=UNUSABLE)
     if keep and image.mode in ("RGB", "RGBA") and len(profile) <= _LARGEST_KEPT:

@@ -73,7 +73,7 @@ def render(job: RenderJob) -> RenderResult:
 
 def _read(job: RenderJob) -> bytes:
     try:
-        with open(job.path, "rb", buffering=0) as file:
+        with open(job.path, "rb") as file:
             data = file.read(job.size_bytes)
     except OSError as error:
         raise TransientError(

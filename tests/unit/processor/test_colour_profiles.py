@@ -194,8 +194,9 @@ def test_inks_are_shown_as_their_profile_says(container: str, tmp_path: Path) ->
         ("RGB", ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()),
         ("CMYK", P3),
         ("L", INKS),
+        ("RGB", P3 + bytes(5 << 20)),
     ],
-    ids=["words", "cut", "of inks", "of grey", "of Lab", "of light for inks", "of inks for grey"],
+    ids=["words", "cut", "of inks", "of grey", "of Lab", "of light for inks", "of inks for grey", "without end"],
 )
 @pytest.mark.parametrize("keep", ["convert", "keep"])
 def test_a_profile_that_cannot_be_used_is_ignored_with_a_warning(

@@ -11,7 +11,7 @@ from PIL import Image
 
 from imagemill.domain.failures import FailureCode, PermanentError, TransientError
 from processor_svc.jobs import RenderJob, RenderResult
-from processor_svc.pool import PoolSettings, RenderPool
+from processor_svc.pool import _LONGEST_PAUSE_S, PoolSettings, RenderPool
 from processor_svc.render import render
 from tests.support.eventually import eventually
 from tests.unit.processor.pictures import NEEDS_SIMD, encoded, job_for, photo, png_bomb, quadrants
@@ -49,6 +49,16 @@ async def test_a_picture_is_rendered_in_another_process_as_it_would_be_in_this_o
 
     assert (there.source, there.renders, there.warnings) == (here.source, here.renders, here.warnings)
     assert size_of(job) == there.renders[0].size_bytes
+
+
+async def test_a_child_is_missed_for_as_long_as_none_can_be_started() -> None:
+    """An hour and a half of failed starts made a pause that no number could hold."""
+    async with RenderPool(PoolSettings(children=1)) as pool:
+        pool._failed_starts = 5_000
+        pool._retry_start("no more processes")
+
+        assert pool._refill is not None
+        assert pool._refill.when() - asyncio.get_running_loop().time() <= _LONGEST_PAUSE_S
 
 
 async def test_many_jobs_are_shared_by_all_children_and_each_gets_its_own_answer(tmp_path: Path) -> None:
