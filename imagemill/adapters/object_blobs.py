@@ -139,6 +139,8 @@ class ObjectBlobs:
         self._checked = checked or store
         self._place = place
         self._well_until = 0.0
+        # One for all looks of this process: should a look be cut off, the next one clears up behind it.
+        self._check_key = f"checks/{uuid.uuid4().hex}"
         self._scratch = ScratchFolder(_own_place())
 
     def scratch(self) -> Path:
@@ -281,7 +283,7 @@ class ObjectBlobs:
         """Write, read and delete a blob; a store that was well a moment ago, and failed at nothing since, is well."""
         if time.monotonic() < self._well_until:
             return
-        key, mark = f"checks/{uuid.uuid4().hex}", os.urandom(16)
+        key, mark = self._check_key, os.urandom(16)
         try:
             await obstore.put_async(self._checked, key, mark, use_multipart=False)
             found = bytes(await (await obstore.get_async(self._checked, key)).bytes_async())

@@ -133,9 +133,9 @@ _MISTAKES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 _take = storage_svc.claims._take
 
 
-async def _without_revisions(unit: Any, claim: Any, batch: Any, due: Any, now: float) -> Any:
+async def _without_revisions(unit: Any, claim: Any, batch: Any, *rest: Any) -> Any:
     before = batch.revision
-    taken = await _take(unit, claim, batch, due, now)
+    taken = await _take(unit, claim, batch, *rest)
     batch.revision = before
     await unit.save_batch(batch)
     return taken
