@@ -103,7 +103,7 @@ def test_the_folder_of_a_batch_is_made_from_the_blob_store(
     assert keeper.asks("collect", services.batch, "-o", str(out), "--to", "127.0.0.1:1").code == 3
 
     report = out / "report.json"
-    report.write_text(report.read_text().replace(services.batch, "another"))
+    report.write_text(report.read_text().replace(services.batch, "batches/another"))
     mixed = keeper.asks("collect", services.batch, "-o", str(out), *to)
     assert (mixed.code, "holds what became of batches/another" in mixed.err) == (2, True)
     report.write_text("mine")
