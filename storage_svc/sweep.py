@@ -41,8 +41,6 @@ class Sweeper:
         self._done_with: list[str] = []
         self._seen: set[str] = set()
         """Ended batches that were swept whole by this process already."""
-        self._refused: BlobsUnavailable | None = None
-        """What the store said of a batch in the present round."""
         self.discarding = asyncio.Event()
         """Set when there are originals to delete."""
         self.sweeping = asyncio.Event()
@@ -63,21 +61,18 @@ class Sweeper:
         strike(Point.ORIGINALS_DELETED)
 
     async def sweep(self) -> None:
-        """Sweep every ended batch that is not settled. Raises `RecordsUnavailable`, `BlobsUnavailable`."""
-        settled, self._refused = [True], None
-        while all(settled) and (batches := await self._records.unswept_batches(BATCHES)):
+        """Sweep every ended batch that is not settled. Raises `RecordsUnavailable`."""
+        while batches := await self._records.unswept_batches(BATCHES):
             settled = [await self._swept(batch) for batch in batches]
-            if self._refused is not None:
-                raise self._refused
-            if len(batches) < BATCHES:
+            if not all(settled) or len(batches) < BATCHES:
                 return
 
     async def _swept(self, batch: Batch) -> bool:
         """Sweep one; whether nothing more can come. What is wrong with one keeps no other from it."""
         try:
             return await self._sweep(batch)
-        except BlobsUnavailable as error:  # all of them, or a file of this batch that nobody may delete
-            self._refused = error
+        except BlobsUnavailable as error:  # the store is away, or has a file of this batch that nobody may delete
+            log.warning("The blobs of %s can't be swept: %s.", batch.id, error, extra={"action": "sweep_failed"})
         except PartUnavailable:
             raise
         except Exception as error:  # whatever lies in its folder

@@ -73,7 +73,6 @@ class Watches:
             finally:
                 if reader.watchers == 1 and self._readers.get(batch_id) is reader:
                     del self._readers[batch_id]
-                    self._meters.pop(batch_id, None)
 
     async def all_of(
         self, client_id: str, after_revisions: Mapping[str, int], view: api.WatchView.ValueType

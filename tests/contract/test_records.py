@@ -265,6 +265,8 @@ async def test_r7_items_are_filtered_by_state_and_by_code(records: Records) -> N
                 move(0, Head(State.FAILED, 0), 10, facts=Facts(GONE)),
                 move(1, Head(State.FAILED, 0), 11, facts=Facts(BROKEN)),
                 move(2, Head(State.SUCCEEDED, 0), 12, facts=success()),
+                # It waits for another attempt: it has not failed yet.
+                move(3, Head(State.PENDING, 1), 13, facts=Facts(GONE)),
             ]
         )
 

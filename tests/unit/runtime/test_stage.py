@@ -283,6 +283,7 @@ async def test_a_job_that_takes_long_is_announced_and_one_that_is_done_is_not(mo
         await eventually(announced)
 
     assert [(each.index, each.state) for each in told] == [(0, State.SUCCEEDED), (1, State.DOWNLOADING)]
+    assert told[1].facts == KNOWN, "it may outrank the event that brought them"
 
 
 async def test_a_message_that_can_not_be_read_goes_to_the_dead_letters_and_the_work_goes_on(
@@ -347,7 +348,7 @@ async def test_an_item_that_may_kill_its_worker_is_announced_before_it_is_begun(
     async with shop.open():
         await eventually(lambda: told)
 
-    assert [(each.index, each.state) for each in told[0]] == [(0, State.DOWNLOADING)]
+    assert [(each.index, each.state, each.facts) for each in told[0]] == [(0, State.DOWNLOADING, KNOWN)]
     assert [each.state for each in await shop.events()] == [State.SUCCEEDED]
 
 

@@ -12,6 +12,7 @@ from imagemill.domain.batches import BatchState
 from imagemill.domain.items import State
 from imagemill.ports.records import NewItem
 from imagemill.runtime.calls import CallError
+from storage_svc.control import set_state
 from storage_svc.intake import append_items, open_batch, seal_batch
 from tests.support.builders import assert_counters_equal_rows, batch_of, new_batch, new_items, rows_of
 
@@ -87,6 +88,16 @@ async def test_a_sealed_batch_takes_no_more_items(records: SqliteRecords) -> Non
 
     assert refused.value.reason == "BATCH_SEALED"
     assert len(await rows_of(records)) == 1
+
+
+async def test_a_batch_that_was_cancelled_while_it_was_received_says_so(records: SqliteRecords) -> None:
+    await receive(records, new_items([0]))
+    await set_state(records, "b", BatchState.CANCELLING, NOW)
+
+    for step in (append_items(records, "b", new_items([1]), NOW), seal_batch(records, "b", 2, NOW)):
+        with pytest.raises(CallError, match="was cancelled") as refused:
+            await step
+        assert (refused.value.code, refused.value.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "STATE_FORBIDS")
 
 
 async def test_items_that_are_missing_keep_a_batch_from_being_sealed(records: SqliteRecords) -> None:
